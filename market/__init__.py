@@ -1,0 +1,1 @@
+"""What the world says: the exchange calendar, instruments and price history."""

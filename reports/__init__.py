@@ -1,0 +1,1 @@
+"""What we show: data validation, tear sheets, day reports, the compliance pack and the notifier."""
