@@ -10,19 +10,22 @@ standard deviation, half-life 20 sessions):
 
     overnight return  = 0.25 r + 0.45 s e1                    open  = previous close x exp(overnight)
     high above body   = 0.35 s |e2|,   low below body = 0.35 s |e3|
-    dollar volume     = base x growth x exp(0.28 e4 - 0.04 + 0.22 (|r|/s - 0.8))
+    dollar volume     = base x (close / last close)^0.6 x exp(0.28 e4 - 0.04 + 0.22 (|r|/s - 0.8))
 
 A day's range so comes to about 1.3 s, the size that real large companies show, and volume is log-normal around
-a plausible dollar volume for the name that grows by 6 % a year up to its 2022 level.
+the name's dollar volume of 2022, which grows with the company (exponent 0.6 of its adjusted price).
 """
 
 from __future__ import annotations
 
 import functools
-import warnings
+import importlib.util
+from pathlib import Path
 
 import numpy as np
 import polars as pl
+
+from market.errors import MarketError
 
 SAMPLE_SOURCE = "skfolio sp500_dataset (real adjusted closes, 20 companies, 1990-01-02 to 2022-12-28)"
 
@@ -62,7 +65,7 @@ _COMPANIES: dict[str, tuple[str, str, float]] = {
 }
 
 _HALF_LIFE_SESSIONS = 20
-_GROWTH_PER_SESSION = 0.06 / 252
+_SIZE_EXPONENT = 0.6
 _PRICE_DECIMALS = 4
 
 
@@ -88,15 +91,21 @@ def sample_instruments() -> pl.DataFrame:
 
 
 def _real_closes() -> pl.DataFrame:
-    """date plus one Float64 column a symbol, exactly the numbers of the wheel."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scikit-learn and pandas deprecation notes of the import
-        from skfolio.datasets import load_sp500_dataset
+    """date plus one Float64 column a symbol, exactly the numbers of the wheel.
 
-        wide = load_sp500_dataset()
-    columns = {"date": pl.Series(list(wide.index.date), dtype=pl.Date)}
-    columns |= {symbol: pl.Series(wide[symbol].to_numpy(dtype=np.float64)) for symbol in sorted(_COMPANIES)}
-    return pl.DataFrame(columns)
+    The file is read where the wheel put it: importing skfolio for it would load scikit-learn and cvxpy first.
+    """
+    package = importlib.util.find_spec("skfolio")
+    if package is None or package.origin is None:
+        raise MarketError(
+            "the built-in sample needs the skfolio package, which is not installed; "
+            "install sallyport[slow], or ingest a price file of your own"
+        )
+    file = Path(package.origin).parent / "datasets" / "data" / "sp500_dataset.csv.gz"
+    if not file.is_file():
+        raise MarketError(f"the installed skfolio has no {file.name} at {file.parent}; reinstall skfolio 1.12 or newer")
+    wide = pl.read_csv(file, schema_overrides=dict.fromkeys(_COMPANIES, pl.Float64))
+    return wide.select(pl.col(wide.columns[0]).str.to_date("%Y-%m-%d").alias("date"), *sorted(_COMPANIES))
 
 
 def _local_volatility(returns: np.ndarray) -> np.ndarray:
@@ -132,9 +141,9 @@ def _modelled_bars(
     high = np.maximum(high, top)
     low = np.minimum(low, bottom)
 
-    growth = np.exp(_GROWTH_PER_SESSION * (np.arange(count) - count + 1))
+    size = (close / close[-1]) ** _SIZE_EXPONENT
     surprise = np.clip(np.abs(returns) / volatility - 0.8, -0.8, 4.0)
-    dollars = 1e6 * usd_millions * growth * np.exp(0.28 * np.clip(e4, -3, 3) - 0.04 + 0.22 * surprise)
+    dollars = 1e6 * usd_millions * size * np.exp(0.28 * np.clip(e4, -3, 3) - 0.04 + 0.22 * surprise)
     volume = np.maximum(np.rint(dollars / close / 100) * 100, 100.0)
 
     return pl.DataFrame(
