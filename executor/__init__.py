@@ -1,0 +1,1 @@
+"""What we do: the live executor, its decision core and the shell around it."""
