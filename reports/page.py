@@ -121,6 +121,7 @@ def environment() -> Environment:
         "shares": shares,
         "clock": clock,
         "full_clock": full_clock,
+        "decimal": lambda value: None if value is None else Decimal(str(value)),
     }
     return jinja
 
@@ -188,7 +189,7 @@ def line_chart(
         return Markup('<p class="empty">Too few points to draw.</p>')
     scale: Callable[[float], float] = math.log if logarithmic else float
     ticks = _log_ticks(min(values), max(values)) if logarithmic else _ticks(values, zero=zero)
-    low, high = scale(min(min(values), ticks[0])), scale(max(max(values), ticks[-1]))
+    low, high = scale(min(*values, ticks[0])), scale(max(*values, ticks[-1]))
     left, width = at[0], (at[-1] - at[0]) or 1.0
 
     def px(position: float) -> float:
@@ -215,8 +216,7 @@ def line_chart(
         shapes.append(f'<path class="line {escape(line.tone)}{dash}" d="{path}"/>')
     shapes += _tooltips(x, [px(p) for p in at], lines, y_format, x_format)
     y_labels = [(py(t) / 10, y_format(t)) for t in ticks]
-    chosen = sorted({round(i * (len(at) - 1) / 6) for i in range(7)})
-    x_labels = [(px(at[i]) / 10, x_format(x[i])) for i in chosen]
+    x_labels = [(px(at[i]) / 10, x_format(x[i])) for i in _spread(at, 7)]
     legend = [(line.label, line.tone, line.dashed) for line in lines]
     legend += [(band.label, "band", False) for band in bands]
     return _figure(shapes, y_labels, x_labels, legend, describe=describe, height=height)
@@ -246,7 +246,7 @@ def bar_chart(
         tone = "bad" if value < 0 else "one"
         top, tall = min(py(value), py(0)), abs(py(value) - py(0))
         shapes.append(
-            f'<rect class="bar {tone}" x="{index * step + step * 0.18:.2f}" y="{top}" width="{step * 0.64:.2f}" '
+            f'<rect class="bar {tone}" x="{(index + 0.18) * step:.2f}" y="{top}" width="{0.64 * step:.2f}" '
             f'height="{tall:.2f}"><title>{escape(label)}: {escape(y_format(value))}</title></rect>'
         )
     shapes.append(f'<path class="zero" d="M0 {py(0)}H1000"/>')
@@ -287,7 +287,7 @@ def _figure(
         f'style="left:{left:.2f}%">{escape(text)}</span>'
         for i, (left, text) in enumerate(x_labels)
     )
-    return Markup(
+    return Markup(  # noqa: S704 - every text in it was escaped above
         f'<figure class="chart">{f"<ul>{keys}</ul>" if keys else ""}'
         f'<div class="plot" style="height:{height}px">'
         f'<svg viewBox="0 0 1000 1000" preserveAspectRatio="none" role="img" aria-label="{escape(describe)}">'
@@ -320,6 +320,19 @@ def _tooltips(
             f"<title>{escape(chr(10).join(rows))}</title></rect>"
         )
     return strips
+
+
+def _spread(at: Sequence[float], most: int) -> list[int]:
+    """Points to label: the ends, and between them those nearest to even spacing that do not crowd."""
+    width = at[-1] - at[0]
+    wanted = [at[0] + width * i / (most - 1) for i in range(1, most - 1)]
+    chosen = [0]
+    for target in wanted:
+        index = min(range(len(at)), key=lambda i: abs(at[i] - target))
+        room = width * 0.6 / (most - 1)
+        if at[index] - at[chosen[-1]] > room and at[-1] - at[index] > room:
+            chosen.append(index)
+    return [*chosen, len(at) - 1]
 
 
 def _position(value: dt.datetime | dt.date | float) -> float:
