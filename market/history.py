@@ -134,7 +134,9 @@ class History:
         body = json.loads(sidecar.read_text())
         path = self.root / f"{data_set_id}.parquet"
         if not path.is_file():
-            raise HistoryError(f"the prices of data set {data_set_id} are gone: {path} is missing; ingest them again")
+            raise HistoryError(
+                f"the prices of data set {data_set_id} are gone: {path} is missing; ingest them again"
+            )
         return StoredPrices(
             **{
                 **body,

@@ -26,14 +26,18 @@ def read_sectors(path: Path) -> pl.DataFrame:
     Raises InstrumentError when the file is missing, empty, lacks a column, or gives one symbol two sectors.
     """
     if not path.is_file():
-        raise InstrumentError(f"sector file {path} does not exist; give the path of a CSV with Symbol and Sector")
+        raise InstrumentError(
+            f"sector file {path} does not exist; give the path of a CSV with Symbol and Sector"
+        )
     try:
         first_line = path.read_text(encoding="utf-8-sig", errors="replace").split("\n", 1)[0]
         separator = "\t" if "\t" in first_line else ","
         table = pl.read_csv(path, infer_schema_length=0, separator=separator)
     except (pl.exceptions.PolarsError, OSError) as problem:
         reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
-        raise InstrumentError(f"sector file {path} cannot be read as CSV ({reason}); save it as UTF-8 CSV") from None
+        raise InstrumentError(
+            f"sector file {path} cannot be read as CSV ({reason}); save it as UTF-8 CSV"
+        ) from None
     found = {column.strip().lower(): column for column in table.columns}
     chosen = {
         wanted: next((found[spelling] for spelling in spellings if spelling in found), None)
@@ -64,7 +68,11 @@ def read_sectors(path: Path) -> pl.DataFrame:
             f"sector file {path} has no sector for {blank.height} symbols (first: {blank['symbol'][0]}); "
             "fill the column in or take those rows out"
         )
-    twice = sectors.group_by("symbol").agg(pl.col("sector").unique().sort()).filter(pl.col("sector").list.len() > 1)
+    twice = (
+        sectors.group_by("symbol")
+        .agg(pl.col("sector").unique().sort())
+        .filter(pl.col("sector").list.len() > 1)
+    )
     if twice.height:
         first = twice.sort("symbol").row(0, named=True)
         raise InstrumentError(

@@ -87,7 +87,9 @@ def sample_prices(seed: int = 7) -> pl.DataFrame:
 def sample_instruments() -> pl.DataFrame:
     """The sample's companies: symbol, name, sector (GICS sector names as of 2022)."""
     rows = [(symbol, name, sector) for symbol, (name, sector, _) in sorted(_COMPANIES.items())]
-    return pl.DataFrame(rows, schema={"symbol": pl.String, "name": pl.String, "sector": pl.String}, orient="row")
+    return pl.DataFrame(
+        rows, schema={"symbol": pl.String, "name": pl.String, "sector": pl.String}, orient="row"
+    )
 
 
 def _real_closes() -> pl.DataFrame:
@@ -103,7 +105,9 @@ def _real_closes() -> pl.DataFrame:
         )
     file = Path(package.origin).parent / "datasets" / "data" / "sp500_dataset.csv.gz"
     if not file.is_file():
-        raise MarketError(f"the installed skfolio has no {file.name} at {file.parent}; reinstall skfolio 1.12 or newer")
+        raise MarketError(
+            f"the installed skfolio has no {file.name} at {file.parent}; reinstall skfolio 1.12 or newer"
+        )
     wide = pl.read_csv(file, schema_overrides=dict.fromkeys(_COMPANIES, pl.Float64))
     return wide.select(pl.col(wide.columns[0]).str.to_date("%Y-%m-%d").alias("date"), *sorted(_COMPANIES))
 
