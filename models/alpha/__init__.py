@@ -1,0 +1,1 @@
+"""The alpha model: features, labels, training, artifacts and scoring."""

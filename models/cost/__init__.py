@@ -1,0 +1,1 @@
+"""The cost model: regulatory fees, spread and market impact."""

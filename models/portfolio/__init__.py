@@ -1,0 +1,1 @@
+"""The portfolio model: from scores to target weights."""

@@ -1,0 +1,1 @@
+"""Validation: walk-forward, performance statistics, Monte Carlo and crisis replay."""
