@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -216,7 +216,8 @@ def line_chart(
         shapes.append(f'<path class="line {escape(line.tone)}{dash}" d="{path}"/>')
     shapes += _tooltips(x, [px(p) for p in at], lines, y_format, x_format)
     y_labels = [(py(t) / 10, y_format(t)) for t in ticks]
-    x_labels = [(px(at[i]) / 10, x_format(x[i])) for i in _spread(at, 7)]
+    first, span = cast("Any", x[0]), cast("Any", x[-1]) - cast("Any", x[0])
+    x_labels = [(100 * i / 6, x_format(first + span * i / 6)) for i in range(7)]
     legend = [(line.label, line.tone, line.dashed) for line in lines]
     legend += [(band.label, "band", False) for band in bands]
     return _figure(shapes, y_labels, x_labels, legend, describe=describe, height=height)
@@ -320,19 +321,6 @@ def _tooltips(
             f"<title>{escape(chr(10).join(rows))}</title></rect>"
         )
     return strips
-
-
-def _spread(at: Sequence[float], most: int) -> list[int]:
-    """Points to label: the ends, and between them those nearest to even spacing that do not crowd."""
-    width = at[-1] - at[0]
-    wanted = [at[0] + width * i / (most - 1) for i in range(1, most - 1)]
-    chosen = [0]
-    for target in wanted:
-        index = min(range(len(at)), key=lambda i: abs(at[i] - target))
-        room = width * 0.6 / (most - 1)
-        if at[index] - at[chosen[-1]] > room and at[-1] - at[index] > room:
-            chosen.append(index)
-    return [*chosen, len(at) - 1]
 
 
 def _position(value: dt.datetime | dt.date | float) -> float:
