@@ -144,9 +144,11 @@ def _next_chance(newest: date, clock: datetime, until: WindowEnd) -> str:
     window = window_of(newest, clock, until)
     if clock < window.closes:
         return f"Now it may work for {newest} only (until {new_york(window.closes)})"
-    return f"It may work again after the close of {window.session} ({new_york(session_close(window.session))})"
+    again = new_york(session_close(window.session))
+    return f"It may work again after the close of {window.session} ({again})"
 
 
 def _require_aware(clock: datetime) -> None:
     if clock.tzinfo is None:
-        raise WindowRefused(f"the clock {clock.isoformat()} has no time zone; give one, e.g. {clock.isoformat()}-05:00")
+        shown = clock.isoformat()
+        raise WindowRefused(f"the clock {shown} has no time zone; give one, e.g. {shown}-05:00")

@@ -1,0 +1,77 @@
+"""Walk-forward: the strategy out of sample, net of costs, attached to the model it judges."""
+
+from __future__ import annotations
+
+import math
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_table_artifact
+
+from flows import links
+from flows.step import admit, step
+from flows.workspace import Workspace, open_workspace
+from sql.lineage import record_metrics
+from sql.tables import ModelVersion
+
+
+@flow(name="walk_forward")
+def walk_forward(
+    strategy: str | None = None,
+    again: bool = False,
+    as_of: date | None = None,
+    clock: datetime | None = None,
+) -> dict[str, Any]:
+    """Test the newest model's strategy walk-forward and return the metrics.
+
+    A model that has its result keeps it (the test is deterministic) unless `again` is set.
+    """
+    with open_workspace() as work:
+        window = admit("walk_forward", work, as_of, clock)
+        plan = work.strategy(strategy)
+        with work.ledger.session() as session:
+            model = links.model(session, plan.name, plan.hash, window.as_of)
+        if again or not model.metrics or not Path(str(model.walk_forward_path)).exists():
+            metrics = judge(work, strategy, model)
+        else:
+            metrics = model.metrics
+    create_table_artifact(
+        key="walk-forward",
+        table=[{"metric": name, "value": value} for name, value in metrics.items()],
+        description=f"Out of sample, net of costs: {model.id}",
+    )
+    return metrics
+
+
+@step("walk forward")
+def judge(work: Workspace, strategy: str | None, model: ModelVersion) -> dict[str, Any]:
+    from models.validation.walk_forward import walk_forward as run
+
+    log = get_run_logger()
+    with work.ledger.session() as session:
+        sectors = links.sectors(session)
+    prices = work.history.scan(model.data_set_id).collect()
+    result = run(
+        prices,
+        work.strategy(strategy),
+        sectors,
+        as_of=prices["date"].max(),
+        progress=lambda what, done, of: log.info("%s %d of %d", what, done, of),
+    )
+    path = work.walk_forward / f"{model.id}.parquet"
+    result.returns.write_parquet(path)
+    metrics = {name: _json_number(value) for name, value in result.metrics.items()}
+    with work.ledger.session() as session:
+        known = session.get(ModelVersion, model.id)
+        if known is None or known.metrics != metrics or known.walk_forward_path != str(path):
+            record_metrics(session, model.id, metrics, str(path))
+    return metrics
+
+
+def _json_number(value: Any) -> Any:
+    """JSON has no NaN and no infinity: what is not a number is null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value.isoformat() if isinstance(value, date) else value
