@@ -254,8 +254,8 @@ def _partial_delivery(panel: _Panel) -> pl.DataFrame:
         pl.col("position").map_elements(panel.days.__getitem__, return_dtype=pl.Date).alias("date"),
         (pl.col("count") / pl.col("expected")).alias("share"),
     )
-    # One symbol missing from a handful is that symbol's fault, unless it is of today.
-    several = (pl.col("expected") - pl.col("count") > 1) | (pl.col("position") >= newest_from)
+    # Two symbols missing from a handful are their own fault, unless it is of today.
+    several = (pl.col("expected") - pl.col("count") > 2) | (pl.col("position") >= newest_from)
     table = table.filter((pl.col("share") < _PARTIAL_NOTE) & several)
     return _findings(
         table,

@@ -1,0 +1,303 @@
+"""Data validation: the Great Expectations suite, its Data Docs site, and the verdict that gates everything after it.
+
+The mathematics is done in Polars over the whole history (`market.quality.check_prices`). Great Expectations, which
+cannot read Polars, gets the newest sessions and a summary with one number a check (its blocking findings), both
+converted at this edge only; it is the contract and the record. The verdict is "passed" only when every expectation
+of the suite was evaluated and met: one that raised is a failed check, never a passed one.
+
+Under `out`: `index.html` and the rest of the Data Docs site, which load nothing from the network, and
+`validation.json`, the full result, kept as evidence.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from market.calendar import is_session, previous_session, session_offset, sessions
+from market.ingest import PRICE_COLUMNS, SCHEMA
+from market.quality import CHECKS, SEVERITIES, check_prices
+from reports.data_docs import make_offline
+
+if TYPE_CHECKING:
+    from great_expectations import ExpectationSuite
+    from great_expectations.core import ExpectationSuiteValidationResult, ExpectationValidationResult
+
+SUITE_VERSION = "1"
+"""Raised whenever an expectation is added, dropped or loosened; stored with every outcome."""
+
+DATA_DOCS_INDEX = "index.html"
+RESULT_FILE = "validation.json"
+_NEWEST = "prices_newest_sessions"
+_SUMMARY = "blocking_findings_whole_history"
+_EXPECTED_SHARE = 0.9  # of the symbols of the sessions before, on the newest sessions
+
+
+@dataclass(frozen=True)
+class ValidationOutcome:
+    """What a validation found and decided.
+
+    `verdict` is "passed" or "failed". `expectations` counts the suite's, `failed` those not met, of which `raised`
+    could not be evaluated at all. `failures` names each of them in words. `findings` are the rows of
+    `market.quality.check_prices` as dicts, worst first; `counts` the number of them by severity. `quarantined` are
+    the symbols to leave out of training and signals. `site` is the Data Docs start page, `result` the JSON evidence.
+    """
+
+    verdict: str
+    expectations: int
+    failed: int
+    findings: list[dict[str, Any]]
+    site: Path
+    as_of: date
+    newest_session: date
+    raised: int
+    failures: list[str]
+    counts: dict[str, int]
+    quarantined: tuple[str, ...]
+    result: Path
+    suite_version: str = SUITE_VERSION
+
+    @property
+    def passed(self) -> bool:
+        """Whether what follows (training, proposing, trading) may go on."""
+        return self.verdict == "passed"
+
+
+def validate(
+    prices: pl.DataFrame, *, as_of: date, out: Path, newest_sessions: int = 5, source: str = ""
+) -> ValidationOutcome:
+    """Judge a canonical daily frame as of a date, and write the Data Docs site and the JSON result under `out`.
+
+    `as_of` is the last date that may be known; `newest_sessions` is how many sessions up to it count as new. What
+    was under `out` before is replaced, whole. Raises market.errors.MarketError when there is nothing up to `as_of`.
+    """
+    findings = check_prices(prices, as_of=as_of, newest_sessions=newest_sessions)
+    newest_due = as_of if is_session(as_of) else previous_session(as_of)
+    window = sessions(session_offset(newest_due, 1 - newest_sessions), newest_due)
+    newest = prices.filter(pl.col("date").is_between(window[0], newest_due))
+    before = prices.filter(pl.col("date").is_between(session_offset(window[0], -20), window[0], closed="left"))
+    suites = build_suite(sessions_due=window, symbols_before=before["symbol"].n_unique())
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
+    try:
+        results = _run(suites, {_NEWEST: _newest_frame(newest), _SUMMARY: _summary_frame(findings)}, staging)
+        outcome = _outcome(results, findings, as_of=as_of, newest_session=newest_due, out=out)
+        _write_evidence(staging / RESULT_FILE, outcome, results, source)
+        make_offline(staging)
+        _swap(staging, out)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    return outcome
+
+
+def build_suite(*, sessions_due: list[date], symbols_before: int) -> dict[str, ExpectationSuite]:
+    """The expectations, version `SUITE_VERSION`, by batch: the newest rows, and the summary of all findings.
+
+    `sessions_due` are the newest sessions in order; `symbols_before` how many symbols traded in the twenty sessions
+    before them (0: unknown, then at least one is expected).
+    """
+    gx = _great_expectations()
+    gxe = gx.expectations
+    positive = (*PRICE_COLUMNS, "adj_close", "split")
+    newest: list[Any] = [
+        gxe.ExpectTableColumnsToMatchOrderedList(
+            column_list=list(SCHEMA), description="The columns are the canonical ones, in order."
+        ),
+        gxe.ExpectCompoundColumnsToBeUnique(
+            column_list=["symbol", "date"], description="There is one row a symbol and session."
+        ),
+        gxe.ExpectColumnDistinctValuesToEqualSet(
+            column="date",
+            value_set=[day.isoformat() for day in sessions_due],
+            description="The rows are of exactly the newest sessions of the exchange.",
+        ),
+        gxe.ExpectColumnUniqueValueCountToBeBetween(
+            column="symbol",
+            min_value=max(1, int(_EXPECTED_SHARE * symbols_before)),
+            description=f"At least nine tenths of the {symbols_before} symbols before are delivered.",
+        ),
+        *(
+            gxe.ExpectColumnValuesToNotBeNull(column=name, description=f"Every row has its {name}.")
+            for name in SCHEMA
+        ),
+        *(
+            gxe.ExpectColumnValuesToBeBetween(
+                column=name, min_value=0, strict_min=True, description=f"Every {name} is above zero."
+            )
+            for name in positive
+        ),
+        *(
+            gxe.ExpectColumnValuesToBeBetween(
+                column=name, min_value=0, description=f"No {name} is negative."
+            )
+            for name in ("volume", "dividend")
+        ),
+        gxe.ExpectColumnPairValuesAToBeGreaterThanB(
+            column_A="high", column_B="low", or_equal=True, description="No high lies below its low."
+        ),
+    ]
+    summary = [
+        gxe.ExpectColumnMaxToBeBetween(
+            column=check, min_value=0, max_value=0, description=f"Whole history: {claim}."
+        )
+        for check, claim in CHECKS.items()
+    ]
+    meta = {"suite_version": SUITE_VERSION}
+    return {
+        _NEWEST: gx.ExpectationSuite(name=f"{_NEWEST}_v{SUITE_VERSION}", expectations=newest, meta=meta),
+        _SUMMARY: gx.ExpectationSuite(name=f"{_SUMMARY}_v{SUITE_VERSION}", expectations=summary, meta=meta),
+    }
+
+
+def _great_expectations() -> Any:
+    # Before the import, which reads it: no analytics leave the machine.
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    import great_expectations
+
+    logging.getLogger("great_expectations").setLevel(logging.ERROR)
+    return great_expectations
+
+
+def _newest_frame(newest: pl.DataFrame) -> Any:
+    """Arrow-backed pandas; dates as ISO text, which Great Expectations compares and shows without surprises."""
+    return newest.with_columns(pl.col("date").cast(pl.String)).to_pandas(use_pyarrow_extension_array=True)
+
+
+def _summary_frame(findings: pl.DataFrame) -> Any:
+    """One row; one column a check with the number of its blocking findings."""
+    blocking = findings.filter(pl.col("severity") == "block")["check"].value_counts()
+    counts = dict(zip(blocking["check"], blocking["count"], strict=True))
+    summary = pl.DataFrame({check: [int(counts.get(check, 0))] for check in CHECKS})
+    return summary.to_pandas(use_pyarrow_extension_array=True)
+
+
+def _run(
+    suites: dict[str, ExpectationSuite], frames: dict[str, Any], site: Path
+) -> dict[str, ExpectationSuiteValidationResult]:
+    """Run each suite over its frame in an in-memory context and write the Data Docs to `site`."""
+    gx = _great_expectations()
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
+    source = context.data_sources.add_pandas("sallyport")
+    for name in list(context.list_data_docs_sites()):
+        context.delete_data_docs_site(name)  # the default one lies in a temporary folder
+    context.add_data_docs_site(
+        site_name="data_validation",
+        site_config={
+            "class_name": "SiteBuilder",
+            "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+            "store_backend": {
+                "class_name": "TupleFilesystemStoreBackend",
+                "base_directory": str(site.resolve()),
+            },
+        },
+    )
+    results: dict[str, ExpectationSuiteValidationResult] = {}
+    for name, suite in suites.items():
+        batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("all")
+        definition = context.validation_definitions.add(
+            gx.ValidationDefinition(name=name, data=batch, suite=context.suites.add(suite))
+        )
+        checkpoint = context.checkpoints.add(
+            gx.Checkpoint(name=name, validation_definitions=[definition], result_format="SUMMARY")
+        )
+        run = checkpoint.run(batch_parameters={"dataframe": frames[name]})
+        results[name] = next(iter(run.run_results.values()))
+    context.build_data_docs(site_names=["data_validation"])
+    return results
+
+
+def _raised(result: ExpectationValidationResult) -> str | None:
+    """The message of an exception inside an expectation; it comes flat, or one a metric."""
+    info = result.exception_info or {}
+    for entry in [info, *(value for value in info.values() if isinstance(value, dict))]:
+        if entry.get("raised_exception"):
+            return str(entry.get("exception_message") or "no message").splitlines()[0]
+    return None
+
+
+def _in_words(result: ExpectationValidationResult, raised: str | None) -> str:
+    config = result.expectation_config
+    claim = (config and config.description) or (config and config.type) or "an expectation"
+    if raised is not None:
+        return f"Could not be checked: {claim} ({raised})"
+    observed = result.result.get("observed_value")
+    count = result.result.get("unexpected_count")
+    seen = f"{count} rows do not" if count else f"found {observed}" if observed is not None else "not met"
+    return f"{claim} ({seen})"
+
+
+def _outcome(
+    results: dict[str, ExpectationSuiteValidationResult],
+    findings: pl.DataFrame,
+    *,
+    as_of: date,
+    newest_session: date,
+    out: Path,
+) -> ValidationOutcome:
+    judged = [(result, _raised(result)) for suite in results.values() for result in suite.results]
+    failures = [_in_words(result, raised) for result, raised in judged if raised is not None or not result.success]
+    counts = {
+        severity: findings.filter(pl.col("severity") == severity).height for severity in SEVERITIES
+    }
+    # Belt and braces: a blocking finding fails the run even if no expectation were looking at its check.
+    clean = not failures and bool(judged) and not counts["block"]
+    hurt = findings.filter((pl.col("severity") != "note") & pl.col("symbol").is_not_null())
+    return ValidationOutcome(
+        verdict="passed" if clean else "failed",
+        expectations=len(judged),
+        failed=len(failures),
+        findings=findings.to_dicts(),
+        site=out / DATA_DOCS_INDEX,
+        as_of=as_of,
+        newest_session=newest_session,
+        raised=sum(raised is not None for _, raised in judged),
+        failures=failures,
+        counts=counts,
+        quarantined=tuple(sorted(hurt["symbol"].unique())),
+        result=out / RESULT_FILE,
+    )
+
+
+def _write_evidence(
+    path: Path, outcome: ValidationOutcome, results: dict[str, ExpectationSuiteValidationResult], source: str
+) -> None:
+    body = {
+        "verdict": outcome.verdict,
+        "suite_version": outcome.suite_version,
+        "source": source,
+        "as_of": outcome.as_of.isoformat(),
+        "newest_session": outcome.newest_session.isoformat(),
+        "expectations": outcome.expectations,
+        "failed": outcome.failed,
+        "raised": outcome.raised,
+        "failures": outcome.failures,
+        "counts": outcome.counts,
+        "quarantined": list(outcome.quarantined),
+        "findings": outcome.findings,
+        "great_expectations": {name: result.to_json_dict() for name, result in results.items()},
+    }
+    path.write_text(json.dumps(body, indent=1, default=str))
+
+
+def _swap(staging: Path, out: Path) -> None:
+    """Put the finished site where the old one was; a reader never finds half of one."""
+    staging.chmod(0o755)  # mkdtemp makes it private
+    if out.exists():
+        retired = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-old-"))
+        out.rename(retired / "site")
+        staging.rename(out)
+        shutil.rmtree(retired, ignore_errors=True)
+    else:
+        staging.rename(out)
