@@ -85,52 +85,106 @@ class Desk:
         now = dt.datetime.now(dt.UTC)
         with self.ledger.session() as session:
             set_limits(session, LIMITS, author="risk@example.com", reason="first limits")
-            upsert_instruments(session, [Instrument(symbol=s, name=f"{s} Corp.", sector="Energy") for s in (*weights, "MSFT")])
+            upsert_instruments(
+                session,
+                [Instrument(symbol=s, name=f"{s} Corp.", sector="Energy") for s in (*weights, "MSFT")],
+            )
             record_data_set(
                 session,
                 DataSet(
-                    id="ds-0123456789abcdef", created_at=now, source="sample", path="history/ds.parquet",
-                    content_hash="a" * 64, rows=5000, symbols=20, first_session=dt.date(1990, 1, 2),
-                    last_session=dt.date(2020, 3, 11), modelled=modelled or {},
+                    id="ds-0123456789abcdef",
+                    created_at=now,
+                    source="sample",
+                    path="history/ds.parquet",
+                    content_hash="a" * 64,
+                    rows=5000,
+                    symbols=20,
+                    first_session=dt.date(1990, 1, 2),
+                    last_session=dt.date(2020, 3, 11),
+                    modelled=modelled or {},
                 ),
-            )  # fmt: skip
+            )
             run = record_validation(
                 session,
                 ValidationRun(
-                    data_set_id="ds-0123456789abcdef", as_of=dt.date(2020, 3, 11), suite="prices", suite_version="1",
-                    started_at=now, finished_at=now, verdict="passed", checks={"expectations": 12, "failed": 0, "findings": []},
+                    data_set_id="ds-0123456789abcdef",
+                    as_of=dt.date(2020, 3, 11),
+                    suite="prices",
+                    suite_version="1",
+                    started_at=now,
+                    finished_at=now,
+                    verdict="passed",
+                    checks={"expectations": 12, "failed": 0, "findings": []},
                 ),
-            )  # fmt: skip
+            )
             model = record_model(
                 session,
                 ModelVersion(
-                    id="momentum-abcdef012345", created_at=now, strategy="momentum", strategy_hash="b" * 64,
-                    data_set_id="ds-0123456789abcdef", validation_run_id=run.id, artifact_path="models/m.txt",
-                    artifact_hash="c" * 64, feature_hash="d" * 64, features={"names": ["momentum_21"]},
-                    trained_from=dt.date(2015, 1, 2), trained_to=dt.date(2020, 3, 11),
+                    id="momentum-abcdef012345",
+                    created_at=now,
+                    strategy="momentum",
+                    strategy_hash="b" * 64,
+                    data_set_id="ds-0123456789abcdef",
+                    validation_run_id=run.id,
+                    artifact_path="models/m.txt",
+                    artifact_hash="c" * 64,
+                    feature_hash="d" * 64,
+                    features={"names": ["momentum_21"]},
+                    trained_from=dt.date(2015, 1, 2),
+                    trained_to=dt.date(2020, 3, 11),
                     expires_at=OPEN + dt.timedelta(days=90),
                 ),
-            )  # fmt: skip
+            )
             risk = record_risk_snapshot(
                 session,
                 RiskSnapshot(
-                    id="rs-1", created_at=now, data_set_id="ds-0123456789abcdef", as_of=dt.date(2020, 3, 11),
-                    path="risk/rs.npz", content_hash="e" * 64, symbols=20, scenarios=500,
+                    id="rs-1",
+                    created_at=now,
+                    data_set_id="ds-0123456789abcdef",
+                    as_of=dt.date(2020, 3, 11),
+                    path="risk/rs.npz",
+                    content_hash="e" * 64,
+                    symbols=20,
+                    scenarios=500,
                 ),
-            )  # fmt: skip
+            )
             batch = SignalBatch(
-                strategy="momentum", environment="replay", as_of=dt.date(2020, 3, 11), session=DAY, proposer="flow:propose",
-                proposed_at=now, valid_from=OPEN, valid_until=OPEN + dt.timedelta(hours=6), data_set_id="ds-0123456789abcdef",
-                validation_run_id=run.id, model_version_id=model.id, risk_snapshot_id=risk.id, signals=0,
-                gross_weight=Decimal(0), content_hash="",
-            )  # fmt: skip
+                strategy="momentum",
+                environment="replay",
+                as_of=dt.date(2020, 3, 11),
+                session=DAY,
+                proposer="flow:propose",
+                proposed_at=now,
+                valid_from=OPEN,
+                valid_until=OPEN + dt.timedelta(hours=6),
+                data_set_id="ds-0123456789abcdef",
+                validation_run_id=run.id,
+                model_version_id=model.id,
+                risk_snapshot_id=risk.id,
+                signals=0,
+                gross_weight=Decimal(0),
+                content_hash="",
+            )
             signals = [
-                Signal(batch_id=batch.id, symbol=s, target_weight=Decimal(w), score=0.0123, contributions={"momentum_21": 0.004})
+                Signal(
+                    batch_id=batch.id,
+                    symbol=s,
+                    target_weight=Decimal(w),
+                    score=0.0123,
+                    contributions={"momentum_21": 0.004},
+                )
                 for s, w in weights.items()
             ]
             self.batch = propose_batch(session, batch, signals)
             self.signals = {s.symbol: s for s in signals}
-            approve(session, batch.id, approver="policy:paper", reason="paper account", now=OPEN - dt.timedelta(hours=1), policy=True)
+            approve(
+                session,
+                batch.id,
+                approver="policy:paper",
+                reason="paper account",
+                now=OPEN - dt.timedelta(hours=1),
+                policy=True,
+            )
 
     def start(self, cash: str = "100000") -> None:
         """Take the ledger over, open the book, mark it once and claim the batch."""
@@ -142,29 +196,64 @@ class Desk:
     def mark(self, minutes: str, cash: str, equity: str, *, var: str | None = None) -> None:
         long_value = Decimal(equity) - Decimal(cash)
         body = {
-            "market_time": (OPEN + dt.timedelta(minutes=float(minutes))).isoformat(), "session": DAY.isoformat(),
-            "cash": cash, "long_value": str(long_value), "short_value": "0", "equity": equity,
-            "day_open_equity": "100000", "high_water_mark": "100000", "value_at_risk": var,
-            "expected_shortfall": None, "marks": {},
-        }  # fmt: skip
+            "market_time": (OPEN + dt.timedelta(minutes=float(minutes))).isoformat(),
+            "session": DAY.isoformat(),
+            "cash": cash,
+            "long_value": str(long_value),
+            "short_value": "0",
+            "equity": equity,
+            "day_open_equity": "100000",
+            "high_water_mark": "100000",
+            "value_at_risk": var,
+            "expected_shortfall": None,
+            "marks": {},
+        }
         self.call("mark_equity", p_epoch=self.epoch, p=json.dumps(body))
 
-    def intent(self, symbol: str, side: str, qty: str, limit: str, arrival: str, *, minutes: float = 2.0) -> dict[str, Any]:
+    def intent(
+        self, symbol: str, side: str, qty: str, limit: str, arrival: str, *, minutes: float = 2.0
+    ) -> dict[str, Any]:
         """What the executor asks the ledger with, its checks included."""
         assert self.batch is not None
         after = Decimal(qty) * Decimal(limit) / 100_000
         return {
-            "client_order_id": f"p1-{symbol.lower()}-{side}", "signal_id": str(self.signals[symbol].id), "batch_id": str(self.batch.id),
-            "leg": 0, "purpose": "target", "symbol": symbol, "side": side, "qty": qty, "limit_price": limit,
-            "order_type": "limit", "time_in_force": "day", "arrival_price": arrival, "limit_version": 1,
+            "client_order_id": f"p1-{symbol.lower()}-{side}",
+            "signal_id": str(self.signals[symbol].id),
+            "batch_id": str(self.batch.id),
+            "leg": 0,
+            "purpose": "target",
+            "symbol": symbol,
+            "side": side,
+            "qty": qty,
+            "limit_price": limit,
+            "order_type": "limit",
+            "time_in_force": "day",
+            "arrival_price": arrival,
+            "limit_version": 1,
             "market_time": (OPEN + dt.timedelta(minutes=minutes)).isoformat(),
             "cost_estimate": {"fees": 0.05, "spread": 2.0, "impact": 1.0, "total": 3.05, "bps": 6.1},
             "inputs": {"bid": "49.99", "ask": "50.01", "age_ms": 120, "equity": "100000", "mode": "READY"},
-            "checks": {"limits": [
-                {"name": "single_name", "ok": after <= Decimal("0.12"), "limit": "0.12", "before": "0", "after": str(after), "version": 1},
-                {"name": "order_notional_usd", "ok": True, "limit": "150000", "before": "0", "after": str(after * 100_000), "version": 1},
-            ]},
-        }  # fmt: skip
+            "checks": {
+                "limits": [
+                    {
+                        "name": "single_name",
+                        "ok": after <= Decimal("0.12"),
+                        "limit": "0.12",
+                        "before": "0",
+                        "after": str(after),
+                        "version": 1,
+                    },
+                    {
+                        "name": "order_notional_usd",
+                        "ok": True,
+                        "limit": "150000",
+                        "before": "0",
+                        "after": str(after * 100_000),
+                        "version": 1,
+                    },
+                ]
+            },
+        }
 
     def place(self, symbol: str, side: str, qty: str, limit: str, arrival: str) -> str:
         body = self.intent(symbol, side, qty, limit, arrival)
@@ -172,24 +261,43 @@ class Desk:
         assert answer["ok"], answer
         return str(body["client_order_id"])
 
-    def state(self, cid: str, state: str, broker_status: str | None = None, broker_id: str | None = None) -> None:
+    def state(
+        self, cid: str, state: str, broker_status: str | None = None, broker_id: str | None = None
+    ) -> None:
         self.call(
-            "set_state", p_epoch=self.epoch, p_cid=cid, p_state=state, p_broker_id=broker_id,
-            p_broker_status=broker_status, p_reason="",
-        )  # fmt: skip
+            "set_state",
+            p_epoch=self.epoch,
+            p_cid=cid,
+            p_state=state,
+            p_broker_id=broker_id,
+            p_broker_status=broker_status,
+            p_reason="",
+        )
 
     def fill(self, execution: str, cid: str, qty: str, price: str, *, seconds: float = 121.0) -> None:
         self.call(
-            "record_fill", p_epoch=self.epoch, p_execution=execution, p_cid=cid, p_qty=Decimal(qty), p_price=Decimal(price),
-            p_filled_at=OPEN + dt.timedelta(seconds=seconds), p_source="stream",
-        )  # fmt: skip
+            "record_fill",
+            p_epoch=self.epoch,
+            p_execution=execution,
+            p_cid=cid,
+            p_qty=Decimal(qty),
+            p_price=Decimal(price),
+            p_filled_at=OPEN + dt.timedelta(seconds=seconds),
+            p_source="stream",
+        )
 
-    def reconcile(self, *, occasion: str, minutes: float, cash: str, breaks: list[dict[str, str]] | None = None) -> None:
+    def reconcile(
+        self, *, occasion: str, minutes: float, cash: str, breaks: list[dict[str, str]] | None = None
+    ) -> None:
         body = {
-            "market_time": (OPEN + dt.timedelta(minutes=minutes)).isoformat(), "occasion": occasion, "matched": not breaks,
-            "ledger_cash": cash, "broker_cash": cash, "compared": {"positions": 2, "orders": 3, "fills_booked": 0, "fees_booked": 1},
+            "market_time": (OPEN + dt.timedelta(minutes=minutes)).isoformat(),
+            "occasion": occasion,
+            "matched": not breaks,
+            "ledger_cash": cash,
+            "broker_cash": cash,
+            "compared": {"positions": 2, "orders": 3, "fills_booked": 0, "fees_booked": 1},
             "breaks": breaks or [],
-        }  # fmt: skip
+        }
         self.call("record_reconciliation", p_epoch=self.epoch, p=json.dumps(body))
 
     def alert(self, severity: str, kind: str, title: str, body: str) -> None:
@@ -216,9 +324,18 @@ def trade_the_day(desk: Desk) -> None:
     # cash: 100000 − 150×50.02 − 50×50.04 − 100×39.99 = 85996.00, and 0.07 of fees after the close
     for minute, equity in ((30, "99400.00"), (120, "98000.00"), (385, "100250.00")):
         desk.mark(str(minute), "85996.00", equity, var="1500.00")
-    desk.call("record_cash", p_epoch=desk.epoch, p_activity="fee-1", p_account="fees", p_amount=Decimal("-0.07"), p_memo="TAF and CAT")
+    desk.call(
+        "record_cash",
+        p_epoch=desk.epoch,
+        p_activity="fee-1",
+        p_account="fees",
+        p_amount=Decimal("-0.07"),
+        p_memo="TAF and CAT",
+    )
     desk.mark("391", "85995.93", "100249.93", var="1500.00")
-    desk.call("finish_batch", p_epoch=desk.epoch, p_batch=desk.batch.id if desk.batch else None, p_note="2 orders")
+    desk.call(
+        "finish_batch", p_epoch=desk.epoch, p_batch=desk.batch.id if desk.batch else None, p_note="2 orders"
+    )
     desk.reconcile(occasion="start", minutes=0.5, cash="100000.00")
     desk.reconcile(occasion="close", minutes=395, cash="85995.93")
     desk.alert("info", "nightly", "Session closed", "2 orders, reconciled")
@@ -230,6 +347,19 @@ def traded(new_ledger: NewLedger) -> Ledger:
     ledger = new_ledger("replay")
     trade_the_day(Desk(ledger))
     return ledger
+
+
+@pytest.fixture
+def traded_desk(desk: Desk) -> Desk:
+    """A desk after the same session, on a ledger of its own that a test may change."""
+    trade_the_day(desk)
+    return desk
+
+
+@pytest.fixture(scope="session")
+def day() -> dt.date:
+    """The session that is traded."""
+    return DAY
 
 
 @pytest.fixture
