@@ -208,7 +208,7 @@ def _missing_newest_session(panel: _Panel) -> pl.DataFrame:
         return _none()
     return _one(
         "missing_newest_session", "block", panel.newest_due, len(missing),
-        f"the newest rows are of {last}; {len(missing)} sessions up to {panel.newest_due} were not delivered",
+        f"the newest rows are of {last}; sessions missing up to {panel.newest_due}: {len(missing)}",
     )  # fmt: skip
 
 
@@ -230,10 +230,14 @@ def _partial_delivery(panel: _Panel) -> pl.DataFrame:
     the newest session when it stopped only inside the newest ones (that may be the delivery's fault).
     """
     rows = panel.rows.filter(pl.col("position").is_not_null()).select("symbol", "position").unique()
-    rows = rows.sort("symbol", "position").with_columns((pl.col("position") - _previous("position")).alias("gap"))
+    rows = rows.sort("symbol", "position").with_columns(
+        (pl.col("position") - _previous("position")).alias("gap")
+    )
     newest_from = len(panel.days) - len([day for day in panel.days if day >= panel.newest_from])
     spells = (
-        rows.with_columns((pl.col("gap").is_null() | (pl.col("gap") > _LONG_GAP_SESSIONS)).cum_sum().alias("spell"))
+        rows.with_columns(
+            (pl.col("gap").is_null() | (pl.col("gap") > _LONG_GAP_SESSIONS)).cum_sum().alias("spell")
+        )
         .group_by("spell")
         .agg(pl.col("position").min().alias("born"), pl.col("position").max().alias("died"))
         .with_columns(
@@ -415,7 +419,7 @@ def _returns(panel: _Panel) -> pl.DataFrame:
         pl.when(pl.col("kind") == "bad_print").then(_text("moved {} % and straight back", "percent"))
         .when(pl.col("kind") == "unadjusted_split")
         .then(_text("stepped {} % overnight on ordinary volume, the size of a split", "percent"))
-        .otherwise(_text("moved {} %, {} of its robust standard deviations", "percent", (step / sigma).round(0)))
+        .otherwise(_text("moved {} %, {} times its usual day", "percent", (step / sigma).abs().cast(pl.Int64)))
     )  # fmt: skip
     return _findings(wide, pl.col("kind"), severity, value=step.exp() - 1, detail=detail)
 

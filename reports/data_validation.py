@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import polars as pl
 
@@ -27,6 +28,7 @@ from market.calendar import is_session, previous_session, session_offset, sessio
 from market.ingest import PRICE_COLUMNS, SCHEMA
 from market.quality import CHECKS, SEVERITIES, check_prices
 from reports.data_docs import make_offline
+from reports.page import render
 
 if TYPE_CHECKING:
     from great_expectations import ExpectationSuite
@@ -73,18 +75,27 @@ class ValidationOutcome:
 
 
 def validate(
-    prices: pl.DataFrame, *, as_of: date, out: Path, newest_sessions: int = 5, source: str = ""
+    prices: pl.DataFrame,
+    *,
+    as_of: date,
+    out: Path,
+    newest_sessions: int = 5,
+    source: str = "",
+    modelled: dict[str, Any] | None = None,
 ) -> ValidationOutcome:
     """Judge a canonical daily frame as of a date, and write the Data Docs site and the JSON result under `out`.
 
-    `as_of` is the last date that may be known; `newest_sessions` is how many sessions up to it count as new. What
-    was under `out` before is replaced, whole. Raises market.errors.MarketError when there is nothing up to `as_of`.
+    `as_of` is the last date that may be known; `newest_sessions` is how many sessions up to it count as new.
+    `source` and `modelled` (as in `market.history.StoredPrices`) are shown and recorded. What was under `out`
+    before is replaced, whole. Raises market.errors.MarketError when there is nothing up to `as_of`.
     """
     findings = check_prices(prices, as_of=as_of, newest_sessions=newest_sessions)
     newest_due = as_of if is_session(as_of) else previous_session(as_of)
     window = sessions(session_offset(newest_due, 1 - newest_sessions), newest_due)
     newest = prices.filter(pl.col("date").is_between(window[0], newest_due))
-    before = prices.filter(pl.col("date").is_between(session_offset(window[0], -20), window[0], closed="left"))
+    before = prices.filter(
+        pl.col("date").is_between(session_offset(window[0], -20), window[0], closed="left")
+    )
     suites = build_suite(sessions_due=window, symbols_before=before["symbol"].n_unique())
 
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -93,7 +104,7 @@ def validate(
         results = _run(suites, {_NEWEST: _newest_frame(newest), _SUMMARY: _summary_frame(findings)}, staging)
         outcome = _outcome(results, findings, as_of=as_of, newest_session=newest_due, out=out)
         _write_evidence(staging / RESULT_FILE, outcome, results, source)
-        make_offline(staging)
+        _write_index(staging, make_offline(staging), outcome, results, source, modelled)
         _swap(staging, out)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
@@ -138,9 +149,7 @@ def build_suite(*, sessions_due: list[date], symbols_before: int) -> dict[str, E
             for name in positive
         ),
         *(
-            gxe.ExpectColumnValuesToBeBetween(
-                column=name, min_value=0, description=f"No {name} is negative."
-            )
+            gxe.ExpectColumnValuesToBeBetween(column=name, min_value=0, description=f"No {name} is negative.")
             for name in ("volume", "dividend")
         ),
         gxe.ExpectColumnPairValuesAToBeGreaterThanB(
@@ -234,6 +243,9 @@ def _in_words(result: ExpectationValidationResult, raised: str | None) -> str:
         return f"Could not be checked: {claim} ({raised})"
     observed = result.result.get("observed_value")
     count = result.result.get("unexpected_count")
+    missing = result.result.get("missing_count")
+    if missing:
+        return f"{claim} ({missing} of the expected values are missing)"
     seen = f"{count} rows do not" if count else f"found {observed}" if observed is not None else "not met"
     return f"{claim} ({seen})"
 
@@ -247,10 +259,10 @@ def _outcome(
     out: Path,
 ) -> ValidationOutcome:
     judged = [(result, _raised(result)) for suite in results.values() for result in suite.results]
-    failures = [_in_words(result, raised) for result, raised in judged if raised is not None or not result.success]
-    counts = {
-        severity: findings.filter(pl.col("severity") == severity).height for severity in SEVERITIES
-    }
+    failures = [
+        _in_words(result, raised) for result, raised in judged if raised is not None or not result.success
+    ]
+    counts = {severity: findings.filter(pl.col("severity") == severity).height for severity in SEVERITIES}
     # Belt and braces: a blocking finding fails the run even if no expectation were looking at its check.
     clean = not failures and bool(judged) and not counts["block"]
     hurt = findings.filter((pl.col("severity") != "note") & pl.col("symbol").is_not_null())
@@ -289,6 +301,76 @@ def _write_evidence(
         "great_expectations": {name: result.to_json_dict() for name, result in results.items()},
     }
     path.write_text(json.dumps(body, indent=1, default=str))
+
+
+_BATCHES = {
+    _NEWEST: "Prices of the newest sessions",
+    _SUMMARY: "Blocking findings of the whole history",
+}
+_SHOWN_FINDINGS = 200
+
+
+def _write_index(
+    site: Path,
+    pages: list[Path],
+    outcome: ValidationOutcome,
+    results: dict[str, ExpectationSuiteValidationResult],
+    source: str,
+    modelled: dict[str, Any] | None,
+) -> None:
+    """The start page; the generated one is a script's work and needs a network."""
+    batches = []
+    for name, suite in results.items():
+        page = next(p for p in pages if "validations" in p.parts and any(name in part for part in p.parts))
+        met = sum(bool(r.success) and _raised(r) is None for r in suite.results)
+        batches.append(
+            {
+                "title": _BATCHES[name],
+                "page": quote(page.relative_to(site).as_posix()),
+                "expectations": len(suite.results),
+                "met": met,
+                "suite": suite.suite_name,
+                "suite_page": f"expectations/{suite.suite_name}.html",
+            }
+        )
+    headline, points = headline_of(outcome)
+    render(
+        "data_docs.html",
+        site / DATA_DOCS_INDEX,
+        outcome=outcome,
+        headline=headline,
+        points=points,
+        source=source,
+        modelled=modelled or {},
+        batches=batches,
+        shown=outcome.findings[:_SHOWN_FINDINGS],
+    )
+
+
+def headline_of(outcome: ValidationOutcome) -> tuple[str, list[tuple[str, str]]]:
+    """The verdict in one sentence, and its points as (tone, text), for the top of a page."""
+    names = len(outcome.quarantined)
+    counts = outcome.counts
+    if outcome.passed:
+        headline = f"Passed: the data may be used up to {outcome.newest_session}."
+    else:
+        headline = (
+            f"Failed: nothing may be trained on, proposed from or traded on this data as of {outcome.as_of}."
+        )
+    met = outcome.expectations - outcome.failed
+    points = [
+        ("good" if not outcome.failed else "bad", f"{met} of {outcome.expectations} expectations met"),
+        ("good" if not counts["block"] else "bad", _count(counts["block"], "blocking finding")),
+        ("good" if not names else "warn", f"{_count(names, 'symbol')} in quarantine"),
+        ("plain", _count(counts["note"], "note")),
+    ]
+    if outcome.raised:
+        points.insert(1, ("bad", f"{_count(outcome.raised, 'expectation')} could not be evaluated"))
+    return headline, points
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _swap(staging: Path, out: Path) -> None:
