@@ -75,12 +75,14 @@ class Portfolio(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """How scores become weights. Weights are fractions of equity."""
 
     names: Count = 12
-    """Names held at the least-crowded universe; see ``names_fraction``."""
+    """Names held in a small universe; see ``names_fraction``."""
     names_fraction: Fraction = 0.07
     """Names held is the larger of ``names`` and this part of the universe (500 names -> 35)."""
     single_name: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 0.10
     sector: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 0.35
     gross: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 0.95
+    concentration: Annotated[float, msgspec.Meta(ge=1.0, le=20.0)] = 3.0
+    """A weight lies within this factor of the equal weight, both ways: estimates are not trusted further."""
     risk_aversion: Positive = 4.0
     """Lambda in  mu'w - lambda/2 w'Sigma w,  daily units."""
     keep: Annotated[float, msgspec.Meta(ge=1.0, le=10.0)] = 2.0
