@@ -242,6 +242,8 @@ def _in_words(result: ExpectationValidationResult, raised: str | None) -> str:
     if raised is not None:
         return f"Could not be checked: {claim} ({raised})"
     observed = result.result.get("observed_value")
+    if config and config.type == "expect_column_max_to_be_between" and observed is not None:
+        return f"{claim} ({_count(int(observed), 'blocking finding')})"
     count = result.result.get("unexpected_count")
     missing = result.result.get("missing_count")
     if missing:
