@@ -10,17 +10,21 @@ a mistyped limit must not be a limit that nobody reads.
 from __future__ import annotations
 
 import os
+import tomllib
 from decimal import Decimal
 from pathlib import Path
+from tomllib import TOMLDecodeError
 from typing import Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+from executor.errors import SettingsError
 
 
 class _Section(BaseModel):
@@ -84,9 +88,7 @@ class Settings(BaseSettings):
     state_dir: Path = Path(".sallyport")
     environment: Literal["replay", "paper", "live"] = "paper"
     account: str = ""
-    database_url: SecretStr | None = Field(
-        default=None, validation_alias=AliasChoices("DATABASE_URL", "SALLYPORT_DATABASE_URL", "database_url")
-    )
+    database_url: SecretStr | None = None
     strategy: Path = Path("strategies/momentum.toml")
     clock_rate: float = Field(default=1.0, gt=0)
     prefect_api_url: str = ""
@@ -97,11 +99,17 @@ class Settings(BaseSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], **sources: PydanticBaseSettingsSource
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (
-            sources["init_settings"],
-            sources["env_settings"],
+            init_settings,
+            env_settings,
+            _VendorEnvironment(settings_cls),
             TomlConfigSettingsSource(settings_cls, toml_file=config_file()),
         )
 
@@ -112,5 +120,84 @@ def config_file() -> Path:
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """Read the settings; raises :class:`executor.errors.SettingsError` naming key, value and way out."""
-    return Settings(**overrides)
+    """Read the settings; raises :class:`SettingsError` naming key, value and way out."""
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(
+            f"setting {name}: {first['msg']}; it comes from {origin(first['loc'])}. "
+            "executor settings lists every key with its value"
+        ) from None
+    except TOMLDecodeError as error:
+        raise SettingsError(f"{config_file()} is not valid TOML: {error}; correct it or remove it") from None
+
+
+VENDOR_NAMES = {
+    ("database_url",): ("DATABASE_URL",),
+    ("broker", "key_id"): ("APCA_API_KEY_ID",),
+    ("broker", "secret_key"): ("APCA_API_SECRET_KEY",),
+    ("feed", "polygon_key"): ("POLYGON_API_KEY",),
+}
+"""Names other tools use for the same settings; ours (``SALLYPORT_...``) win."""
+
+
+def origin(path: tuple[int | str, ...]) -> str:
+    """Where the value of one setting comes from: an environment variable, the file, or the default."""
+    own = "SALLYPORT_" + "__".join(str(part) for part in path).upper()
+    for name in (own, *VENDOR_NAMES.get(tuple(map(str, path)), ())):
+        if name in os.environ:
+            return f"environment {name}"
+    file = config_file()
+    if file.exists():
+        node: Any = tomllib.loads(file.read_text())
+        for part in path:
+            if not isinstance(node, dict) or part not in node:
+                break
+            node = node[part]
+        else:
+            return str(file)
+    return "default"
+
+
+def listing(settings: Settings) -> list[tuple[str, str, str]]:
+    """Every setting as ``(name, value, origin)``; a secret shows only that it is set."""
+    rows: list[tuple[str, str, str]] = []
+
+    def walk(model: BaseModel, path: tuple[str, ...]) -> None:
+        for name in type(model).model_fields:
+            value = getattr(model, name)
+            if isinstance(value, BaseModel):
+                walk(value, (*path, name))
+            else:
+                rows.append((".".join((*path, name)), _shown(value), origin((*path, name))))
+
+    walk(settings, ())
+    return rows
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, SecretStr):
+        return "(set, hidden)" if value.get_secret_value() else "(not set)"
+    if isinstance(value, tuple):
+        return f"({len(value)} hidden)" if value else "(none)"
+    return "(not set)" if value in (None, "") else str(value)
+
+
+class _VendorEnvironment(PydanticBaseSettingsSource):
+    """The names vendors use, as a source below our own environment names."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        return None, field_name, False  # whole settings come from __call__
+
+    def __call__(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for path, names in VENDOR_NAMES.items():
+            for name in names:
+                if os.environ.get(name):
+                    node = found
+                    for part in path[:-1]:
+                        node = node.setdefault(part, {})
+                    node[path[-1]] = os.environ[name]
+        return found

@@ -80,14 +80,18 @@ def _decide(
         raise ApprovalError("a policy cannot approve on a live account; a person must")
     if verdict == "approved":
         if approver == batch.proposer:
-            raise ApprovalError(f"{approver} proposed batch {batch_id} and cannot approve it; someone else must")
+            raise ApprovalError(
+                f"{approver} proposed batch {batch_id} and cannot approve it; someone else must"
+            )
         if batch.valid_until <= market_now:
             raise ApprovalError(
                 f"batch {batch_id} expired at {batch.valid_until:%Y-%m-%d %H:%M} UTC; propose a new one"
             )
     signals = session.exec(select(Signal).where(Signal.batch_id == batch_id)).all()
     if batch_hash(batch, signals) != batch.content_hash:
-        raise ApprovalError(f"batch {batch_id} is not what was proposed (its content hash differs); propose again")
+        raise ApprovalError(
+            f"batch {batch_id} is not what was proposed (its content hash differs); propose again"
+        )
     approval = Approval(
         batch_id=batch_id,
         verdict=verdict,

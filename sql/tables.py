@@ -41,11 +41,11 @@ class LedgerTable(SQLModel):
 
 
 def _time(*, nullable: bool = False) -> Any:
-    return Field(sa_type=DateTime(timezone=True), nullable=nullable)  # type: ignore[call-overload]
+    return Field(sa_type=DateTime(timezone=True), nullable=nullable)
 
 
 def _optional_time() -> Any:
-    return Field(default=None, sa_type=DateTime(timezone=True), nullable=True)  # type: ignore[call-overload]
+    return Field(default=None, sa_type=DateTime(timezone=True), nullable=True)
 
 
 def _money(*, nullable: bool = False, scale: int = 6) -> Any:
@@ -390,9 +390,7 @@ class Book(LedgerTable, table=True):
     flatten: bool = False
     __table_args__ = (
         CheckConstraint("one", name="one_row"),
-        CheckConstraint(
-            "mode IN ('READY','REDUCING','CLOSE_ONLY','HALTED','FLATTENING')", name="mode_known"
-        ),
+        CheckConstraint("mode IN ('READY','REDUCING','CLOSE_ONLY','HALTED','FLATTENING')", name="mode_known"),
     )
 
 

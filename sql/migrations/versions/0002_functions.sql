@@ -327,6 +327,10 @@ DECLARE o orders%ROWTYPE; BEGIN
   PERFORM fence(p_epoch);
   SELECT * INTO o FROM orders WHERE client_order_id = p_cid FOR UPDATE;
   IF NOT FOUND THEN RAISE EXCEPTION 'no order %', p_cid USING ERRCODE = 'LF002'; END IF;
+  -- Last look before the bytes leave: a kill between intent and send withdraws the intent.
+  IF o.state = 'INTENT' AND p_state = 'SENDING' AND o.purpose <> 'flatten' AND (SELECT killed FROM book) THEN
+    p_state := 'VOID'; p_reason := 'killed before it was sent';
+  END IF;
   -- The same evidence seen twice changes nothing and is not recorded twice.
   IF o.state = p_state AND o.broker_status IS NOT DISTINCT FROM coalesce(p_broker_status, o.broker_status)
      AND o.broker_order_id IS NOT DISTINCT FROM coalesce(p_broker_id, o.broker_order_id) THEN RETURN o.state; END IF;

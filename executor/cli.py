@@ -1,0 +1,503 @@
+"""``executor``: everything live. Subcommands import what they need when they run, so help is fast."""
+
+from __future__ import annotations
+
+import datetime as dt
+import getpass
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from executor.settings import Settings
+    from sql.ledger import Ledger
+
+app = typer.Typer(
+    name="executor",
+    help="Trade approved signals under limits, with a ledger. Settings: environment and sallyport.toml.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+EXIT_UNREACHABLE = 4
+
+
+def main() -> None:
+    """Console entry: expected errors are one line on stderr and an exit code, never a traceback."""
+    sys.exit(run_command(app))
+
+
+def run_command(command: Callable[..., object]) -> int:
+    """Run a Typer app, turning the error classes of every floor into exit codes."""
+    from executor.errors import ExecutorError
+
+    try:
+        command(standalone_mode=True)
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else 1
+    except ExecutorError as error:
+        return _complain(error, error.exit_code)
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        code = _exit_code(error)
+        if code is None:
+            raise
+        return _complain(error, code)
+    return 0
+
+
+def _exit_code(error: Exception) -> int | None:
+    """Exit code of the other floors' errors; None for one nobody expects."""
+    from sql.errors import LedgerError, LedgerUnreachable, LineageError
+
+    if isinstance(error, LedgerUnreachable):
+        return EXIT_UNREACHABLE
+    if isinstance(error, LineageError):
+        return 2
+    if isinstance(error, LedgerError):
+        return 3
+    return getattr(error, "exit_code", None)
+
+
+def _complain(error: Exception, code: int) -> int:
+    typer.echo(f"error: {error}", err=True)
+    return code
+
+
+@contextmanager
+def ledger_of(settings: Settings) -> Iterator[Ledger]:
+    """The ledger the settings name, open and migrated, with its first limits set."""
+    from sql.ledger import open_ledger
+
+    secret = settings.database_url
+    ledger = open_ledger(
+        settings.state_dir, secret.get_secret_value() if secret else None, settings.environment
+    )
+    try:
+        ensure_limits(ledger, settings)
+        yield ledger
+    finally:
+        ledger.close()
+
+
+def ensure_limits(ledger: Ledger, settings: Settings) -> None:
+    """Give a new ledger its first limit version; later changes are a person's act."""
+    from sqlmodel import select
+
+    from sql.lineage import set_limits
+    from sql.tables import LimitVersion
+
+    with ledger.session() as session:
+        if session.exec(select(LimitVersion)).first() is None:
+            limits = {name: str(value) for name, value in settings.limits.model_dump().items()}
+            set_limits(session, limits, author="settings", reason="first limits of a new ledger")
+
+
+def person() -> str:
+    """Who sits at the terminal."""
+    return getpass.getuser()
+
+
+# ---------------------------------------------------------------- live
+
+
+@app.command()
+def run(
+    until_close: Annotated[
+        bool, typer.Option("--until-close", help="End when the session has closed and is reconciled.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Log to stderr.")] = False,
+) -> None:
+    """Trade: consume approved batches until stopped, or until the close."""
+    import asyncio
+    import logging
+
+    from executor.errors import SettingsError
+    from executor.settings import load_settings
+
+    settings = load_settings()
+    logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, stream=sys.stderr)
+    if not verbose:
+        logging.getLogger("alpaca").setLevel(logging.CRITICAL)
+    _require_key(settings)
+    _require_environment(settings)
+    if settings.clock_rate != 1 and settings.environment != "replay":
+        raise SettingsError(
+            f"clock_rate {settings.clock_rate} is for replays; environment is {settings.environment}, set it to 1"
+        )
+    from executor.shell import Executor
+
+    with ledger_of(settings) as ledger:
+        executor = Executor(settings, ledger.url, lambda line: typer.echo(line))
+        result = asyncio.run(executor.run(until_close=until_close))
+    typer.echo(f"reconciled: ledger and broker hold {result.ledger_cash:,.2f} USD cash, "
+               f"{result.compared['positions']} positions, no difference")  # fmt: skip
+
+
+def _require_key(settings: Settings) -> None:
+    from executor.errors import SettingsError
+
+    if not settings.broker.key_id.get_secret_value() or not settings.broker.secret_key.get_secret_value():
+        raise SettingsError(
+            "no broker key: set APCA_API_KEY_ID and APCA_API_SECRET_KEY (a paper key from Alpaca's "
+            "dashboard, or the one executor venue prints)"
+        )
+
+
+def _require_environment(settings: Settings) -> None:
+    """Paper keys on the live address, or the other way round, must not start."""
+    from urllib.parse import urlsplit
+
+    from executor.errors import SettingsError
+
+    host = urlsplit(settings.broker.url).hostname or ""
+    local = host in ("127.0.0.1", "localhost", "::1")
+    fits = {
+        "replay": local,
+        "paper": local or host.startswith("paper"),
+        "live": not local and "paper" not in host,
+    }
+    if not fits[settings.environment]:
+        raise SettingsError(
+            f"environment {settings.environment} does not go with broker address {settings.broker.url}; "
+            "correct SALLYPORT_ENVIRONMENT or SALLYPORT_BROKER__URL"
+        )
+
+
+@app.command()
+def status() -> None:
+    """Show mode, money, positions, orders, limits and what happened last."""
+    from rich.console import Console
+
+    from executor.settings import load_settings
+    from executor.status import read_status, render
+
+    with ledger_of(load_settings()) as ledger, ledger.session() as session:
+        Console().print(render(read_status(session)))
+
+
+@app.command()
+def watch(
+    interval: Annotated[float, typer.Option(min=0.2, help="Seconds between readings.")] = 1.0,
+    seconds: Annotated[float | None, typer.Option(help="Stop after this long.")] = None,
+) -> None:
+    """The status page, refreshed until Ctrl-C."""
+    import time
+
+    from rich.console import Console
+    from rich.live import Live
+
+    from executor.settings import load_settings
+    from executor.status import read_status, render
+
+    def page() -> object:
+        with ledger.session() as session:
+            return render(read_status(session))
+
+    console = Console()
+    with ledger_of(load_settings()) as ledger:
+        started = time.monotonic()
+        with Live(page(), console=console, screen=console.is_terminal, auto_refresh=False) as live:  # type: ignore[arg-type]
+            while seconds is None or time.monotonic() - started < seconds:
+                time.sleep(interval)
+                live.update(page(), refresh=True)  # type: ignore[arg-type]
+
+
+@app.command()
+def kill(
+    reason: Annotated[str, typer.Option(help="Why; it is recorded.")] = "",
+    flatten: Annotated[bool, typer.Option("--flatten", help="Also close every position.")] = False,
+) -> None:
+    """Stop: no new orders, every open order cancelled. Latched until executor rearm."""
+    import asyncio
+
+    from sqlalchemy import text
+
+    from executor.errors import InputError
+    from executor.settings import load_settings
+
+    if not reason.strip():
+        raise InputError("a kill needs a reason: executor kill --reason 'what you saw'")
+    settings = load_settings()
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    kill_file = settings.state_dir / "KILL"
+    # The file works even if the ledger does not; the executor looks at it before every send.
+    if not flatten:
+        kill_file.write_text(f"{reason}\n")
+    with ledger_of(settings) as ledger, ledger.session() as session:
+        session.execute(
+            text("SELECT ledger.kill(:who, :reason, :flatten)"),
+            {"who": person(), "reason": reason, "flatten": flatten},
+        )
+    typer.echo("killed: no new orders" + (", flattening every position" if flatten else ""))
+    typer.echo(asyncio.run(_cancel_everything(settings)))
+    typer.echo("to trade again: executor rearm --reason '...'")
+
+
+async def _cancel_everything(settings: Settings) -> str:
+    """Cancel at the broker too, in case no executor is there to do it."""
+    from executor.broker import connect
+    from executor.errors import BrokerUnreachable
+
+    if not settings.broker.key_id.get_secret_value():
+        return "no broker key here: a running executor cancels the open orders"
+    try:
+        broker, _ = await connect(settings.broker)
+    except BrokerUnreachable as error:
+        return f"could not cancel from here ({error}); a running executor does, or use the broker's own page"
+    try:
+        return f"asked the broker to cancel {await broker.cancel_all()} open orders"
+    finally:
+        broker.close()
+
+
+@app.command()
+def rearm(reason: Annotated[str, typer.Option(help="Why it is safe again; it is recorded.")] = "") -> None:
+    """Loosen after a kill, a halt or a breaker: a person's act."""
+    from sqlalchemy import text
+    from sqlalchemy.exc import DBAPIError
+
+    from executor.errors import InputError, RefusedError
+    from executor.settings import load_settings
+
+    if not reason.strip():
+        raise InputError("a re-arm needs a reason: executor rearm --reason 'what was found and mended'")
+    settings = load_settings()
+    with ledger_of(settings) as ledger:
+        try:
+            with ledger.session() as session:
+                session.execute(
+                    text("SELECT ledger.rearm(:who, :reason)"), {"who": person(), "reason": reason}
+                )
+        except DBAPIError as error:
+            raise RefusedError(str(error.orig).splitlines()[0]) from None
+    (settings.state_dir / "KILL").unlink(missing_ok=True)
+    typer.echo("re-armed: mode READY")
+
+
+@app.command(name="reconcile")
+def reconcile_command() -> None:
+    """Compare ledger and broker now; exit 5 if they differ."""
+    import asyncio
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from executor.errors import NotReconciled
+    from executor.settings import load_settings
+
+    settings = load_settings()
+    _require_key(settings)
+    with ledger_of(settings) as ledger:
+        from executor.manual import reconcile_now
+
+        result = asyncio.run(reconcile_now(settings, ledger.url))
+    table = Table(title=f"Reconciliation at {result.market_time:%Y-%m-%d %H:%M:%S} UTC market time")
+    for name in ("What", "Ledger", "Broker"):
+        table.add_column(name, justify="left" if name == "What" else "right")
+    table.add_row("cash USD", f"{result.ledger_cash:,.2f}", f"{result.broker_cash:,.2f}")
+    for b in result.breaks:
+        table.add_row(f"{b.kind} {b.ref}", b.ledger_value, b.broker_value, style="bold red")
+    Console().print(table)
+    if not result.matched:
+        raise NotReconciled(
+            f"{len(result.breaks)} differences; find out what the broker did (executor status, the broker's own "
+            "page) before re-arming"
+        )
+    typer.echo(
+        f"equal: cash, {result.compared['positions']} positions and {result.compared['orders']} orders"
+    )
+
+
+@app.command()
+def settings() -> None:
+    """Print what is in force and where each value comes from; secrets are hidden."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from executor.settings import listing, load_settings
+
+    table = Table(box=None, header_style="bold")
+    for name in ("Setting", "Value", "From"):
+        table.add_column(name, overflow="fold")
+    for row in listing(load_settings()):
+        table.add_row(*row)
+    Console().print(table)
+
+
+@app.command()
+def venue(
+    data: Annotated[
+        Path | None, typer.Option(help="Prices to replay (Parquet); default: the built-in sample.")
+    ] = None,
+    date: Annotated[
+        dt.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Session; default: the last.")
+    ] = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    speed: Annotated[float, typer.Option(help="Market seconds a second.")] = 60.0,
+    seed: int = 7,
+    faults: Annotated[Path | None, typer.Option(help="TOML fault plan.")] = None,
+    journal: Annotated[
+        Path | None, typer.Option(help="Where to record every request, answer and match.")
+    ] = None,
+    accounts: int = 1,
+    cash: Annotated[str, typer.Option(help="USD of each account.")] = "100000",
+    start: Annotated[str | None, typer.Option(help="HH:MM New York to start the clock at.")] = None,
+    rate_limit: Annotated[int, typer.Option(help="Requests a minute.")] = 200,
+    key_id: str | None = None,
+    secret_key: str | None = None,
+    polygon_key: str | None = None,
+) -> None:
+    """Start the local exchange on loopback; it speaks Alpaca's and Polygon's protocols."""
+    from market.venue.command import run as run_venue
+
+    run_venue(
+        host=host, port=port, data=data, date=date.date() if date else None, speed=speed, seed=seed, faults=faults,
+        journal=journal, accounts=accounts, cash=Decimal(cash), start=start, rate_limit=rate_limit, key_id=key_id,
+        secret_key=secret_key, polygon_key=polygon_key,
+    )  # fmt: skip
+
+
+# ---------------------------------------------------------------- signals
+
+signals_app = typer.Typer(help="Signal batches: the first door.", no_args_is_help=True)
+app.add_typer(signals_app, name="signals")
+BatchArgument = Annotated[str, typer.Argument(help="Batch id, or its first characters.")]
+
+
+@signals_app.command("list")
+def signals_list() -> None:
+    """Every batch, newest first."""
+    from executor.approval import show_batches
+    from executor.settings import load_settings
+
+    with ledger_of(load_settings()) as ledger:
+        show_batches(ledger)
+
+
+@signals_app.command("show")
+def signals_show(batch: BatchArgument) -> None:
+    """One batch: its chain, its weights and their main reasons."""
+    from executor.approval import show_batch
+    from executor.settings import load_settings
+
+    with ledger_of(load_settings()) as ledger:
+        show_batch(ledger, batch)
+
+
+@signals_app.command("approve")
+def signals_approve(
+    batch: BatchArgument,
+    reason: Annotated[str, typer.Option(help="Why; it is recorded.")] = "",
+    policy: Annotated[str, typer.Option(help="Approve by a policy instead of a person: 'paper'.")] = "",
+) -> None:
+    """Approve a batch, so that the executor may trade it."""
+    from executor.approval import decide
+    from executor.settings import load_settings
+
+    settings = load_settings()
+    with ledger_of(settings) as ledger:
+        decide(ledger, batch, accept=True, who=person(), reason=reason, policy=policy)
+
+
+@signals_app.command("reject")
+def signals_reject(
+    batch: BatchArgument, reason: Annotated[str, typer.Option(help="Why; it is recorded.")] = ""
+) -> None:
+    """Reject a batch for good."""
+    from executor.approval import decide
+    from executor.settings import load_settings
+
+    with ledger_of(load_settings()) as ledger:
+        decide(ledger, batch, accept=False, who=person(), reason=reason, policy="")
+
+
+@signals_app.command("submit")
+def signals_submit(
+    file: Annotated[Path, typer.Argument(help="CSV symbol,weight or JSON object.")],
+    session: Annotated[
+        dt.datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="Session to trade in; default: this or the next."),
+    ] = None,
+) -> None:
+    """Propose weights from elsewhere; they need an approval like any other batch."""
+    from executor.approval import submit_file
+    from executor.settings import load_settings
+
+    settings = load_settings()
+    with ledger_of(settings) as ledger:
+        submit_file(ledger, settings, file, session.date() if session else None, person())
+
+
+# ---------------------------------------------------------------- ledger and audit
+
+ledger_app = typer.Typer(help="The Postgres ledger.", no_args_is_help=True)
+app.add_typer(ledger_app, name="ledger")
+audit_app = typer.Typer(help="The audit chain.", no_args_is_help=True)
+app.add_typer(audit_app, name="audit")
+
+
+@ledger_app.command("init")
+def ledger_init() -> None:
+    """Create or upgrade the ledger and set its first limits."""
+    from executor.settings import load_settings
+    from sql.server import redacted
+
+    with ledger_of(load_settings()) as ledger:
+        typer.echo(f"ledger ready at {redacted(ledger.url)}")
+
+
+@ledger_app.command("status")
+def ledger_status() -> None:
+    """Rows of every table, schema version, server version."""
+    from rich.console import Console
+    from rich.table import Table
+    from sqlalchemy import text
+
+    from executor.settings import load_settings
+    from sql.server import redacted
+    from sql.tables import metadata
+
+    with ledger_of(load_settings()) as ledger, ledger.session() as session:
+        version = session.execute(text("SHOW server_version")).scalar_one()
+        schema = session.execute(text("SELECT version_num FROM ledger.alembic_version")).scalar_one()
+        table = Table(title=f"{redacted(ledger.url)}\nPostgres {version}, schema {schema}")
+        table.add_column("Table")
+        table.add_column("Rows", justify="right")
+        for name in sorted(t.name for t in metadata.sorted_tables):
+            count = session.execute(text(f'SELECT count(*) FROM ledger."{name}"')).scalar_one()  # noqa: S608
+            table.add_row(name, f"{count:,}")
+        Console().print(table)
+
+
+@ledger_app.command("stop")
+def ledger_stop() -> None:
+    """Stop the embedded server, whoever uses it."""
+    from executor.settings import load_settings
+    from sql.server import stop_embedded
+
+    stopped = stop_embedded(load_settings().state_dir)
+    typer.echo("stopped" if stopped else "no embedded server is running")
+
+
+@audit_app.command("verify")
+def audit_verify() -> None:
+    """Walk the whole chain; exit 5 if a link does not hold."""
+    from executor.errors import NotReconciled
+    from executor.settings import load_settings
+    from sql.audit import verify
+
+    with ledger_of(load_settings()) as ledger, ledger.session() as session:
+        report = verify(session)
+    if not report.ok:
+        raise NotReconciled(
+            f"audit chain broken at entry {report.first_bad}: {report.reason}; keep a copy, then ask who had access"
+        )
+    typer.echo(f"audit chain holds: {report.rows:,} entries, head {report.head[:16]}")

@@ -1,0 +1,232 @@
+"""What happened in the market, symbol by symbol: quotes and prints of a session, and the days before it.
+
+A `SymbolTape` is a few numpy columns; nothing is generated until somebody asks. Prices are integers of
+1/10,000 dollar, sizes are shares, times are nanoseconds. Every look-up takes the venue time and answers only
+with what is at or before it: that is the one place where the future is kept out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date
+
+import numpy as np
+from numpy.typing import NDArray
+
+from market.venue.daily import DailyBar, DailyHistory
+from market.venue.decimals import PRICE_SCALE
+from market.venue.sessions import Session, session_on
+from market.venue.timestamps import MINUTE, new_york_date
+
+REGULAR, OPENING, CLOSING, EXTENDED = 0, 1, 2, 3
+"""What kind of print a trade is: regular session, opening cross, closing cross, outside regular hours."""
+
+IntArray = NDArray[np.integer]
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """Best bid and offer; a price of 0 means that side is absent."""
+
+    t: int
+    bid: int
+    ask: int
+    bid_size: int
+    ask_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Print:
+    """One trade on the tape; `number` is its id within the symbol and session."""
+
+    t: int
+    price: int
+    size: int
+    kind: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """An aggregate of prints; `t` is its left edge, prices in USD as float, volume in shares."""
+
+    t: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    trades: int
+    vwap: float
+
+
+@dataclass(slots=True)
+class SymbolTape:
+    """Quotes and prints of one symbol in one session.
+
+    `quote_times` and `trade_times` are shared grids; the symbol's own times are the grid plus `shift`, so five
+    hundred modelled symbols hold one grid.
+    """
+
+    symbol: str
+    session: Session
+    shift: int
+    quote_times: IntArray
+    bid: IntArray
+    ask: IntArray
+    bid_size: IntArray
+    ask_size: IntArray
+    trade_times: IntArray
+    price: IntArray
+    size: IntArray
+    kind: IntArray
+    _minute_volume: dict[int, int] = field(default_factory=dict)
+
+    def quotes_until(self, t: int) -> int:
+        """How many quotes are at or before `t`."""
+        return int(self.quote_times.searchsorted(t - self.shift, "right"))
+
+    def trades_until(self, t: int) -> int:
+        """How many prints are at or before `t`."""
+        return int(self.trade_times.searchsorted(t - self.shift, "right"))
+
+    def quote_time(self, i: int) -> int:
+        """The time of quote `i`."""
+        return int(self.quote_times[i]) + self.shift
+
+    def trade_time(self, i: int) -> int:
+        """The time of print `i`."""
+        return int(self.trade_times[i]) + self.shift
+
+    def quote(self, i: int) -> Quote:
+        """Quote `i`."""
+        return Quote(
+            self.quote_time(i), int(self.bid[i]), int(self.ask[i]), int(self.bid_size[i]), int(self.ask_size[i])
+        )
+
+    def trade(self, i: int) -> Print:
+        """Print `i`."""
+        return Print(self.trade_time(i), int(self.price[i]), int(self.size[i]), int(self.kind[i]), i + 1)
+
+    def minute_volume(self, t: int) -> int:
+        """Shares printed in the whole minute that `t` is in (for the participation cap only, never served)."""
+        start = t - t % MINUTE
+        known = self._minute_volume.get(start)
+        if known is None:
+            low, high = self.trades_until(start - 1), self.trades_until(start + MINUTE - 1)
+            known = int(self.size[low:high].sum())
+            self._minute_volume[start] = known
+        return known
+
+    def bars(self, start: int, end: int, width: int, *, extended: bool = True) -> list[Bar]:
+        """Bars of `width` ns over prints with start <= time < end, left edges aligned to midnight New York time.
+
+        Minutes without prints have no bar, as in the real feeds. Sessions open on the hour or half hour, so
+        aligning to UTC multiples is the same for every width up to 30 minutes; wider bars start on the hour.
+        """
+        low, high = self.trades_until(start - 1), self.trades_until(end - 1)
+        if high <= low:
+            return []
+        times = self.trade_times[low:high].astype(np.int64) + self.shift
+        price, size = self.price[low:high].astype(np.float64) / PRICE_SCALE, self.size[low:high].astype(np.float64)
+        if not extended:
+            regular = self.kind[low:high] != EXTENDED
+            times, price, size = times[regular], price[regular], size[regular]
+            if not len(times):
+                return []
+        edges = times - times % width
+        first = np.flatnonzero(np.concatenate([[True], edges[1:] != edges[:-1]]))
+        last = np.concatenate([first[1:], [len(edges)]]) - 1
+        volume = np.add.reduceat(size, first)
+        turnover = np.add.reduceat(price * size, first)
+        opens, closes = price[first], price[last]
+        highs, lows = np.maximum.reduceat(price, first), np.minimum.reduceat(price, first)
+        counts = last - first + 1
+        return [
+            Bar(
+                int(edges[first[i]]),
+                round(float(opens[i]), 4),
+                round(float(highs[i]), 4),
+                round(float(lows[i]), 4),
+                round(float(closes[i]), 4),
+                float(volume[i]),
+                int(counts[i]),
+                round(float(turnover[i] / volume[i]), 6) if volume[i] else round(float(closes[i]), 4),
+            )
+            for i in range(len(first))
+        ]
+
+
+class Tape:
+    """Sessions on demand plus the daily history behind them.
+
+    `build(symbol, session)` makes one symbol's session, or returns None when there is none. Built sessions are
+    kept for the current day only.
+    """
+
+    def __init__(
+        self,
+        history: DailyHistory,
+        build: Callable[[str, Session], SymbolTape | None],
+        *,
+        symbols: list[str] | None = None,
+    ) -> None:
+        self.history = history
+        self.symbols: tuple[str, ...] = tuple(symbols if symbols is not None else history.symbols)
+        self._known = frozenset(self.symbols)
+        self._build = build
+        self._built: dict[tuple[str, date], SymbolTape | None] = {}
+        self._previous: dict[tuple[str, date], DailyBar | None] = {}
+
+    def __contains__(self, symbol: object) -> bool:
+        return symbol in self._known
+
+    def on(self, symbol: str, day: date) -> SymbolTape | None:
+        """The session `day` of `symbol`, or None when the tape has none."""
+        key = (symbol, day)
+        if key not in self._built:
+            self._built[key] = self._build(symbol, session_on(day)) if symbol in self._known else None
+        return self._built[key]
+
+    def forget_before(self, day: date) -> None:
+        """Free the built sessions before `day`."""
+        for key in [key for key in self._built if key[1] < day]:
+            del self._built[key]
+
+    def previous(self, symbol: str, day: date) -> DailyBar | None:
+        """The newest daily bar strictly before `day`."""
+        key = (symbol, day)
+        if key not in self._previous:
+            self._previous[key] = self.history.before(symbol, day)
+        return self._previous[key]
+
+    def quote_at(self, symbol: str, day: date, t: int) -> Quote | None:
+        """The newest quote at or before `t` in session `day`."""
+        tape = self.on(symbol, day)
+        if tape is None:
+            return None
+        known = tape.quotes_until(t)
+        return tape.quote(known - 1) if known else None
+
+    def trade_at(self, symbol: str, day: date, t: int) -> Print | None:
+        """The newest print at or before `t` in session `day`."""
+        tape = self.on(symbol, day)
+        if tape is None:
+            return None
+        known = tape.trades_until(t)
+        return tape.trade(known - 1) if known else None
+
+    def last_price(self, symbol: str, day: date, t: int) -> int:
+        """Last print at or before `t`, else the previous session's close; 0 when neither is known."""
+        tape = self.on(symbol, day)
+        if tape is not None:
+            known = tape.trades_until(t)
+            if known:
+                return int(tape.price[known - 1])
+        previous = self.previous(symbol, day)
+        return round(previous.close * PRICE_SCALE) if previous else 0
+
+    def day_of(self, t: int) -> date:
+        """The New York calendar day at `t`."""
+        return new_york_date(t)
