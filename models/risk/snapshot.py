@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 VOLATILITY_SESSIONS = 63
 VOLUME_SESSIONS = 21
-SPREAD_SESSIONS = 126
+SPREAD_SESSIONS = 252
 OBSERVATIONS_MIN = 21
 _ARRAYS = ("close", "daily_volatility", "average_volume", "spread", "returns")
 

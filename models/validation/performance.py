@@ -163,8 +163,7 @@ def _ratio_variance(sharpe_ratio: float, skew: float, kurt: float) -> float:
     variance = 1.0 - skew * sharpe_ratio + (kurt - 1.0) / 4.0 * sharpe_ratio**2
     if variance <= 0.0:
         raise ValidationError(
-            f"a ratio of {sharpe_ratio:.3f} with skewness {skew:.2f} and kurtosis {kurt:.2f} has no variance: "
-            "moments of one series always allow one"
+            f"ratio {sharpe_ratio:.3f}, skewness {skew:.2f} and kurtosis {kurt:.2f} are not moments of one series"
         )
     return variance
 
