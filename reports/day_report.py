@@ -326,19 +326,16 @@ def limit_use(day: TradingDay) -> list[LimitUse]:
         if known is None or known.used is None or (use.used is not None and use.used > known.used):
             seen[use.name] = use
 
+    orders = {order.decision_seq: order for order in day.orders}
     for decision in day.decisions:
+        counts = decision.verdict == "accepted" and not _reduces(decision, orders.get(decision.seq))
+        at, symbol = decision.market_time, decision.symbol
         for check in decision.checks.get("limits", []):
             name, top, after = check["name"], check.get("limit"), check.get("after")
             checked[name] += 1
-            refused[name] += not check["ok"]
-            if (
-                decision.verdict == "accepted"
-                and top is not None
-                and after is not None
-                and Decimal(str(top)) > 0
-            ):
+            refused[name] += decision.verdict == "refused" and not check["ok"]
+            if counts and top is not None and after is not None and Decimal(str(top)) > 0:
                 top, after = Decimal(str(top)), Decimal(str(after))
-                at, symbol = decision.market_time, decision.symbol
                 see(
                     LimitUse(
                         name, top, after, after / top, at, symbol, version=check.get("version") or version
@@ -368,6 +365,14 @@ def limit_use(day: TradingDay) -> list[LimitUse]:
         for name in names
     ]
     return sorted(uses, key=lambda use: (-1 if use.used is None else use.used, use.name), reverse=True)
+
+
+def _reduces(decision: Decision, order: Order | None) -> bool:
+    """A way out: limits are recorded for it but do not bind it, so it cannot breach them."""
+    if order is None:
+        return False
+    held = Decimal(str(decision.inputs.get("position") or 0))
+    return held * (1 if order.side == "buy" else -1) < 0 and order.qty <= abs(held)
 
 
 def show_limit(name: str, value: Decimal | None, limit: Decimal | None) -> str:
@@ -407,7 +412,8 @@ def judge(day: TradingDay) -> tuple[page.Tone, str, list[tuple[page.Tone, str]]]
     else:
         points.append(("bad", f"audit chain BROKEN at entry {day.chain.first_bad}"))
     over = [use for use in limit_use(day) if use.used is not None and use.used > 1]
-    breaches = [alert for alert in day.alerts if alert.kind == "breach"]
+    # a warning of the same kind is a refused attempt: there the limit held
+    breaches = [alert for alert in day.alerts if alert.kind == "breach" and alert.severity == "critical"]
     if over or breaches:
         named = (
             ", ".join(use.name for use in over) or f"{len(breaches)} alert{'s' if len(breaches) != 1 else ''}"

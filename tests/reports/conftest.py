@@ -211,16 +211,26 @@ class Desk:
         self.call("mark_equity", p_epoch=self.epoch, p=json.dumps(body))
 
     def intent(
-        self, symbol: str, side: str, qty: str, limit: str, arrival: str, *, minutes: float = 2.0
+        self,
+        symbol: str,
+        side: str,
+        qty: str,
+        limit: str,
+        arrival: str,
+        *,
+        minutes: float = 2.0,
+        position: str = "0",
+        leg: int = 0,
     ) -> dict[str, Any]:
         """What the executor asks the ledger with, its checks included."""
         assert self.batch is not None
         after = Decimal(qty) * Decimal(limit) / 100_000
+        market_time = (OPEN + dt.timedelta(minutes=minutes)).isoformat()
         return {
-            "client_order_id": f"p1-{symbol.lower()}-{side}",
+            "client_order_id": f"sp-{symbol.lower()}-{side}-{leg}",
             "signal_id": str(self.signals[symbol].id),
             "batch_id": str(self.batch.id),
-            "leg": 0,
+            "leg": leg,
             "purpose": "target",
             "symbol": symbol,
             "side": side,
@@ -230,9 +240,17 @@ class Desk:
             "time_in_force": "day",
             "arrival_price": arrival,
             "limit_version": 1,
-            "market_time": (OPEN + dt.timedelta(minutes=minutes)).isoformat(),
+            "market_time": market_time,
             "cost_estimate": {"fees": 0.05, "spread": 2.0, "impact": 1.0, "total": 3.05, "bps": 6.1},
-            "inputs": {"bid": "49.99", "ask": "50.01", "age_ms": 120, "equity": "100000", "mode": "READY"},
+            "inputs": {
+                "bid": "49.99",
+                "ask": "50.01",
+                "quote_age_ms": 120.5,
+                "quote_time": market_time,
+                "position": position,
+                "equity": "100000",
+                "mode": "READY",
+            },
             "checks": {
                 "limits": [
                     {
@@ -255,8 +273,8 @@ class Desk:
             },
         }
 
-    def place(self, symbol: str, side: str, qty: str, limit: str, arrival: str) -> str:
-        body = self.intent(symbol, side, qty, limit, arrival)
+    def place(self, symbol: str, side: str, qty: str, limit: str, arrival: str, **more: Any) -> str:
+        body = self.intent(symbol, side, qty, limit, arrival, **more)
         answer = self.call("place", p_epoch=self.epoch, p=json.dumps(body))
         assert answer["ok"], answer
         return str(body["client_order_id"])
