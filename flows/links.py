@@ -81,6 +81,11 @@ def tested_model(session: Session, strategy: str, strategy_hash: str, as_of: dat
     return found
 
 
+def quarantined(run: ValidationRun) -> list[str]:
+    """Symbols the validation passed only without: nothing is learned from them and none is proposed."""
+    return list(run.checks.get("quarantined", []))
+
+
 def sectors(session: Session) -> dict[str, str]:
-    """GICS sector by symbol; a name without one counts as its own sector ``Unknown``."""
-    return {row.symbol: row.sector or "Unknown" for row in session.exec(select(Instrument))}
+    """GICS sector by symbol, of the names that have one."""
+    return {row.symbol: row.sector for row in session.exec(select(Instrument)) if row.sector}

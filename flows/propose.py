@@ -13,10 +13,10 @@ from sqlmodel import Session, col, select
 
 from flows import links
 from flows.step import admit, step
-from flows.window import Window
+from flows.window import Window, new_york
 from flows.workspace import Workspace, open_workspace
 from market.calendar import session_close, session_open
-from sql.lineage import propose_batch, record_risk_snapshot
+from sql.lineage import propose_batch, raise_alert, record_risk_snapshot
 from sql.tables import DataSet, EquityMark, Position, RiskSnapshot, Signal, SignalBatch
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ def propose(strategy: str | None = None, as_of: date | None = None, clock: datet
 
 @step("propose batch")
 def put_forward(work: Workspace, strategy: str | None, window: Window) -> tuple[SignalBatch, list[Signal]]:
+    import polars as pl
+
     from market.history import adjusted
     from models.alpha.artifact import load
     from models.alpha.features import compute_features
@@ -66,14 +68,18 @@ def put_forward(work: Workspace, strategy: str | None, window: Window) -> tuple[
         model = links.tested_model(session, plan.name, plan.hash, window.as_of)
         sectors = links.sectors(session)
     prices = work.history.scan(data_set.id).collect()
-    features = compute_features(adjusted(prices))
-    scores = score(load(Path(model.artifact_path), model.artifact_hash), features.filter(date=window.as_of))
+    left_out = set(links.quarantined(validation))
+    features = compute_features(adjusted(prices.filter(~pl.col("symbol").is_in(left_out))))
+    scores = score(
+        load(Path(model.artifact_path), model.artifact_hash), features.filter(pl.col("date") == window.as_of)
+    )
     snapshot = build_snapshot(prices, as_of=window.as_of)
     with work.ledger.session() as session:
         held = held_weights(session, snapshot)
         weights = target_weights(scores, snapshot, sectors, plan, held or None)
-        # A name that is held and no longer wanted is said so: its target is zero.
-        weights |= {symbol: Decimal(0) for symbol in held if symbol not in weights}
+        # A name that is held and no longer wanted is said so: its target is zero. One whose prices are
+        # in quarantine is left as it is: a sale would rest on numbers we do not believe.
+        weights |= {symbol: Decimal(0) for symbol in held if symbol not in weights and symbol not in left_out}
         stored = record_risk_snapshot(session, _stored(work, data_set, snapshot))
         batch = SignalBatch(
             strategy=plan.name,
@@ -89,8 +95,18 @@ def put_forward(work: Workspace, strategy: str | None, window: Window) -> tuple[
             model_version_id=model.id,
             risk_snapshot_id=stored.id,
         )
-        batch = propose_batch(session, batch, _signals(weights, scores))
-        return batch, list(session.exec(select(Signal).where(Signal.batch_id == batch.id)))
+        proposed = propose_batch(session, batch, _signals(weights, scores))
+        if proposed is batch:
+            raise_alert(
+                session,
+                "info",
+                "batch_proposed",
+                f"{batch.signals} signals wait for approval for {batch.session}",
+                f"Batch {batch.id}, gross {batch.gross_weight:.3f}, model {model.id}. It expires "
+                f"{new_york(batch.valid_until)}. To read and decide: executor signals show {batch.id}",
+                ref=str(batch.id),
+            )
+        return proposed, list(session.exec(select(Signal).where(Signal.batch_id == proposed.id)))
 
 
 def held_weights(session: Session, snapshot: Snapshot) -> dict[str, float]:

@@ -49,6 +49,7 @@ def retrain(
 @step("train")
 def fit(work: Workspace, strategy: str | None, as_of: date) -> ModelVersion:
     import msgspec
+    import polars as pl
 
     from market.history import adjusted
     from models.alpha.artifact import save
@@ -60,7 +61,9 @@ def fit(work: Workspace, strategy: str | None, as_of: date) -> ModelVersion:
     with work.ledger.session() as session:
         data_set = links.data_set(session, as_of)
         validation = links.passed_validation(session, data_set, as_of)
-    bars = adjusted(work.history.scan(data_set.id).collect())
+    bars = adjusted(
+        work.history.scan(data_set.id).filter(~pl.col("symbol").is_in(links.quarantined(validation))).collect()
+    )
     table = compute_features(bars).join(
         forward_return(bars, plan.label.horizon_sessions), on=["symbol", "date"], how="left"
     )

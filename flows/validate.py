@@ -10,11 +10,14 @@ from prefect.artifacts import create_markdown_artifact
 
 from flows import links
 from flows.errors import ValidationBlocked
+from flows.notify import deliver_alerts
 from flows.step import admit, step
 from flows.workspace import Workspace, open_workspace
-from reports.data_validation import SUITE, SUITE_VERSION
+from reports.data_validation import SUITE_VERSION
 from sql.lineage import raise_alert, record_validation
 from sql.tables import ValidationRun
+
+SUITE = "prices"
 
 
 @flow(name="validate")
@@ -27,14 +30,16 @@ def validate(as_of: date | None = None, clock: datetime | None = None) -> str:
     with open_workspace() as work:
         window = admit("validate", work, as_of, clock)
         run = check(work, window.as_of)
+        if run.verdict != "passed":
+            deliver_alerts(work)  # now: the flow that delivers at night is one of those that will not run
     findings = run.checks.get("findings", [])
     blocking = [finding for finding in findings if finding.get("severity") == "block"]
     create_markdown_artifact(key="validation", markdown=_page(run, findings), description=f"Verdict: {run.verdict}")
     if run.verdict != "passed":
-        first = f"; first: {blocking[0]['check']}: {blocking[0]['detail']}" if blocking else ""
+        why = run.checks.get("failures") or [finding["detail"] for finding in blocking] or ["no reason recorded"]
         raise ValidationBlocked(
-            f"data set {run.data_set_id} failed validation for {run.as_of}: {run.checks.get('failed')} of "
-            f"{run.checks.get('expectations')} expectations, {len(blocking)} blocking findings{first}. "
+            f"data set {run.data_set_id} failed validation for {run.as_of}: {run.checks['failed']} of "
+            f"{run.checks['expectations']} expectations, {len(blocking)} blocking findings; first: {why[0]}. "
             f"Nothing after it runs; see {run.report_path}, mend the prices and ingest again"
         )
     return str(run.id)
@@ -53,7 +58,13 @@ def check(work: Workspace, as_of: date) -> ValidationRun:
         return known
     started = datetime.now(UTC)
     prices = work.history.scan(data_set.id).collect()
-    outcome = run_suite(prices, as_of=as_of, out=work.data_docs)
+    outcome = run_suite(
+        prices,
+        as_of=as_of,
+        out=work.data_docs / f"{as_of}-{data_set.id}",
+        source=data_set.source,
+        modelled=data_set.modelled or None,
+    )
     run = ValidationRun(
         id=run_id,
         data_set_id=data_set.id,
@@ -66,6 +77,9 @@ def check(work: Workspace, as_of: date) -> ValidationRun:
         checks={
             "expectations": outcome.expectations,
             "failed": outcome.failed,
+            "failures": outcome.failures,
+            "quarantined": list(outcome.quarantined),
+            "counts": outcome.counts,
             "findings": [_finding(finding) for finding in outcome.findings],
         },
         report_path=str(outcome.site),
@@ -79,7 +93,8 @@ def check(work: Workspace, as_of: date) -> ValidationRun:
                 "validation_failed",
                 f"Prices of {as_of} failed validation",
                 f"Data set {data_set.id}: {outcome.failed} of {outcome.expectations} expectations failed. "
-                f"No model is trained and no signal proposed. Report: {outcome.site}",
+                f"No model is trained and no signal proposed. {'; '.join(outcome.failures[:3])}. "
+                f"Report: {outcome.site}",
                 ref=str(run.id),
             )
     return run
@@ -94,8 +109,8 @@ def _finding(finding: dict[str, object]) -> dict[str, object]:
 def _page(run: ValidationRun, findings: list[dict[str, object]]) -> str:
     lines = [
         f"# Validation of `{run.data_set_id}` for {run.as_of}: **{run.verdict}**",
-        f"{run.checks['expectations']} expectations, {run.checks['failed']} failed, {len(findings)} findings. "
-        f"Site: `{run.report_path}`",
+        f"{run.checks['expectations']} expectations, {run.checks['failed']} failed, {len(findings)} findings, "
+        f"{len(run.checks['quarantined'])} symbols quarantined. Site: `{run.report_path}`",
     ]
     if findings:
         lines += ["", "| check | severity | symbol | session | detail |", "|---|---|---|---|---|"]

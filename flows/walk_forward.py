@@ -14,7 +14,7 @@ from flows import links
 from flows.step import admit, step
 from flows.workspace import Workspace, open_workspace
 from sql.lineage import record_metrics
-from sql.tables import ModelVersion
+from sql.tables import ModelVersion, ValidationRun
 
 
 @flow(name="walk_forward")
@@ -47,17 +47,21 @@ def walk_forward(
 
 @step("walk forward")
 def judge(work: Workspace, strategy: str | None, model: ModelVersion) -> dict[str, Any]:
+    import polars as pl
+
     from models.validation.walk_forward import walk_forward as run
 
     log = get_run_logger()
     with work.ledger.session() as session:
         sectors = links.sectors(session)
-    prices = work.history.scan(model.data_set_id).collect()
+        validation = session.get_one(ValidationRun, model.validation_run_id)
+    left_out = links.quarantined(validation)
+    prices = work.history.scan(model.data_set_id).filter(~pl.col("symbol").is_in(left_out)).collect()
     result = run(
         prices,
         work.strategy(strategy),
         sectors,
-        as_of=prices["date"].max(),
+        as_of=validation.as_of,
         progress=lambda what, done, of: log.info("%s %d of %d", what, done, of),
     )
     path = work.walk_forward / f"{model.id}.parquet"
