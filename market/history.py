@@ -1,9 +1,9 @@
 """Price history on disk: one Parquet file a data set, named by the hash of its values.
 
-A data set never changes: it is written once, whole or not at all, and its id (`ds-` and the first 16 hex digits
-of the content hash) is what models, batches and reports carry. Beside `ds-....parquet` lies `ds-....json` with
-what is known of it (source, modelled columns); a data set exists from the moment that file does. `LATEST` names the
-one written last.
+A data set never changes: it is written once, whole or not at all, and its id (`ds-` and the first 16 hex
+digits of the content hash) is what models, batches and reports carry. Beside `ds-....parquet` lies
+`ds-....json` with what is known of it (source, modelled columns); a data set exists from the moment that
+file does. `LATEST` names the one written last.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _LATEST = "LATEST"
 class StoredPrices:
     """What is known of one stored data set.
 
-    `content_hash` is the SHA-256 of the values (not of the Parquet bytes, which differ between writer versions).
-    `modelled` is empty for real data, else e.g. `{"columns": ["open", ...], "how": "..."}`.
+    `content_hash` is the SHA-256 of the values (not of the Parquet bytes, which differ between writer
+    versions). `modelled` is empty for real data, else e.g. `{"columns": ["open", ...], "how": "..."}`.
     """
 
     id: str
@@ -51,7 +51,8 @@ class StoredPrices:
 def content_hash(prices: pl.DataFrame) -> str:
     """SHA-256 (hex) of a canonical frame's values, independent of chunking, compression and library version.
 
-    Hashes the schema, then symbols and their row counts in order, then each other column's little-endian bytes.
+    Hashes the schema, then symbols and their row counts in order, then each other column's little-endian
+    bytes.
     """
     digest = hashlib.sha256()
     digest.update(json.dumps([(name, str(kind)) for name, kind in prices.schema.items()]).encode())
@@ -181,7 +182,8 @@ class History:
         self._replace(self._sidecar(stored.id), lambda temporary: _ignore(temporary.write_text(text)))
 
     def _replace(self, path: Path, write: Callable[[Path], None]) -> None:
-        """Write beside, flush to disk, rename: a reader or a crash sees the old file or the new, never half."""
+        """Write beside, flush to disk, rename: a reader or a crash sees the old file or the new, never
+        half."""
         handle, name = tempfile.mkstemp(dir=self.root, prefix=".writing-")
         temporary = Path(name)
         try:

@@ -1,12 +1,12 @@
 """Price files into the canonical daily frame; what cannot be trusted as it stands is refused, never mended.
 
-Canonical columns, in this order: `symbol` String, `date` Date (an XNYS session), `open`, `high`, `low`, `close`
-Float64 (USD a share, as traded), `volume` Float64 (shares), `adj_close` Float64 (USD; = close where the source
-has none), `dividend` Float64 (USD a share, 0.0 for none), `split` Float64 (new shares for an old one, 1.0 for
-none). Sorted by (symbol, date), one row each.
+Canonical columns, in this order: `symbol` String, `date` Date (an XNYS session), `open`, `high`, `low`,
+`close` Float64 (USD a share, as traded), `volume` Float64 (shares), `adj_close` Float64 (USD; = close where
+the source has none), `dividend` Float64 (USD a share, 0.0 for none), `split` Float64 (new shares for an old
+one, 1.0 for none). Sorted by (symbol, date), one row each.
 
-Two steps, so that a delivery can also be judged before it is refused: `read_delivery` recognises the columns and
-their types and keeps null and odd numbers as they came; `read_prices` adds the refusals.
+Two steps, so that a delivery can also be judged before it is refused: `read_delivery` recognises the columns
+and their types and keeps null and odd numbers as they came; `read_prices` adds the refusals.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ def read_prices(path: Path) -> pl.DataFrame:
     """Read a Parquet or CSV file of daily prices into the canonical frame, or say why not.
 
     Raises IngestError for: a missing, empty or unreadable file; a vendor's error text saved as data; missing
-    columns; a date or number that cannot be read; a null price or volume; duplicate (symbol, date) rows; a price
-    that is not positive; a high below its low; a negative volume. Each message names the file, how many rows, the
-    first of them and the way out.
+    columns; a date or number that cannot be read; a null price or volume; duplicate (symbol, date) rows; a
+    price that is not positive; a high below its low; a negative volume. Each message names the file, how
+    many rows, the first of them and the way out.
     """
     prices = read_delivery(path)
     for refuse in (_refuse_nulls, _refuse_bad_numbers, _refuse_duplicates):

@@ -1,19 +1,20 @@
-"""The built-in sample: real closes of twenty S&P 500 companies, 1990 to 2022, with the rest of the bar modelled.
+"""The built-in sample: real closes of twenty S&P 500 companies, 1990 to 2022, with the rest of the bar
+modelled.
 
-The closes come from the dataset inside the skfolio wheel (`skfolio.datasets.load_sp500_dataset`, BSD-3), need no
-network and are kept to the last bit. They are adjusted for splits and dividends, so they are not the prices that
-were quoted on the day. The dataset has nothing else: open, high, low and volume are drawn around the closes by a
-seeded model and must be marked as modelled wherever they are shown (`SAMPLE_MODELLED`).
+The closes come from the dataset inside the skfolio wheel (`skfolio.datasets.load_sp500_dataset`, BSD-3),
+need no network and are kept to the last bit. They are adjusted for splits and dividends, so they are not the
+prices that were quoted on the day. The dataset has nothing else: open, high, low and volume are drawn around
+the closes by a seeded model and must be marked as modelled wherever they are shown (`SAMPLE_MODELLED`).
 
-The model, per company, with r the close-to-close log return and s its local volatility (exponentially weighted
-standard deviation, half-life 20 sessions):
+The model, per company, with r the close-to-close log return and s its local volatility (exponentially
+weighted standard deviation, half-life 20 sessions):
 
     overnight return  = 0.25 r + 0.45 s e1                    open  = previous close x exp(overnight)
     high above body   = 0.35 s |e2|,   low below body = 0.35 s |e3|
     dollar volume     = base x (close / last close)^0.6 x exp(0.28 e4 - 0.04 + 0.22 (|r|/s - 0.8))
 
-A day's range so comes to about 1.3 s, the size that real large companies show, and volume is log-normal around
-the name's dollar volume of 2022, which grows with the company (exponent 0.6 of its adjusted price).
+A day's range so comes to about 1.3 s, the size that real large companies show, and volume is log-normal
+around the name's dollar volume of 2022, which grows with the company (exponent 0.6 of its adjusted price).
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Great Expectations' Data Docs pages, made to stand alone and to look like the house's other pages.
 
-As generated they load Bootstrap, jQuery, fonts and charts from eight hosts; without a network they are bare lists and
-their start page, drawn by a script, is empty. Here every outside link and every script is taken out, one local style
-sheet put in, and the start page written anew: a validation record must still open, and look the same, in ten years.
+As generated they load Bootstrap, jQuery, fonts and charts from eight hosts; without a network they are bare
+lists and their start page, drawn by a script, is empty. Here every outside link and every script is taken
+out, one local style sheet put in, and the start page written anew: a validation record must still open, and
+look the same, in ten years.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 
 def make_offline(site: Path) -> list[Path]:
-    """Rewrite every page under `site` so that it loads nothing from the network; returns those pages, in order."""
+    """Rewrite every page under `site` so that it loads nothing from the network; returns those pages, in
+    order."""
     sheet = site / _STYLE
     sheet.parent.mkdir(parents=True, exist_ok=True)
     sheet.write_text((_TEMPLATES / "page.css").read_text() + (_TEMPLATES / "data_docs.css").read_text())

@@ -1,9 +1,11 @@
-"""Data validation: the Great Expectations suite, its Data Docs site, and the verdict that gates everything after it.
+"""Data validation: the Great Expectations suite, its Data Docs site, and the verdict that gates everything
+after it.
 
-The mathematics is done in Polars over the whole history (`market.quality.check_prices`). Great Expectations, which
-cannot read Polars, gets the newest sessions and a summary with one number a check (its blocking findings), both
-converted at this edge only; it is the contract and the record. The verdict is "passed" only when every expectation
-of the suite was evaluated and met: one that raised is a failed check, never a passed one.
+The mathematics is done in Polars over the whole history (`market.quality.check_prices`). Great Expectations,
+which cannot read Polars, gets the newest sessions and a summary with one number a check (its blocking
+findings), both converted at this edge only; it is the contract and the record. The verdict is "passed" only
+when every expectation of the suite was evaluated and met: one that raised is a failed check, never a passed
+one.
 
 Under `out`: `index.html` and the rest of the Data Docs site, which load nothing from the network, and
 `validation.json`, the full result, kept as evidence.
@@ -48,10 +50,11 @@ _EXPECTED_SHARE = 0.9  # of the symbols of the sessions before, on the newest se
 class ValidationOutcome:
     """What a validation found and decided.
 
-    `verdict` is "passed" or "failed". `expectations` counts the suite's, `failed` those not met, of which `raised`
-    could not be evaluated at all. `failures` names each of them in words. `findings` are the rows of
-    `market.quality.check_prices` as dicts, worst first; `counts` the number of them by severity. `quarantined` are
-    the symbols to leave out of training and signals. `site` is the Data Docs start page, `result` the JSON evidence.
+    `verdict` is "passed" or "failed". `expectations` counts the suite's, `failed` those not met, of which
+    `raised` could not be evaluated at all. `failures` names each of them in words. `findings` are the rows
+    of `market.quality.check_prices` as dicts, worst first; `counts` the number of them by severity.
+    `quarantined` are the symbols to leave out of training and signals. `site` is the Data Docs start page,
+    `result` the JSON evidence.
     """
 
     verdict: str
@@ -83,7 +86,8 @@ def validate(
     source: str = "",
     modelled: dict[str, Any] | None = None,
 ) -> ValidationOutcome:
-    """Judge a canonical daily frame as of a date, and write the Data Docs site and the JSON result under `out`.
+    """Judge a canonical daily frame as of a date, and write the Data Docs site and the JSON result under
+    `out`.
 
     `as_of` is the last date that may be known; `newest_sessions` is how many sessions up to it count as new.
     `source` and `modelled` (as in `market.history.StoredPrices`) are shown and recorded. What was under `out`
@@ -115,8 +119,8 @@ def validate(
 def build_suite(*, sessions_due: list[date], symbols_before: int) -> dict[str, ExpectationSuite]:
     """The expectations, version `SUITE_VERSION`, by batch: the newest rows, and the summary of all findings.
 
-    `sessions_due` are the newest sessions in order; `symbols_before` how many symbols traded in the twenty sessions
-    before them (0: unknown, then at least one is expected).
+    `sessions_due` are the newest sessions in order; `symbols_before` how many symbols traded in the twenty
+    sessions before them (0: unknown, then at least one is expected).
     """
     gx = _great_expectations()
     gxe = gx.expectations
@@ -179,7 +183,8 @@ def _great_expectations() -> Any:
 
 
 def _newest_frame(newest: pl.DataFrame) -> Any:
-    """Arrow-backed pandas; dates as ISO text, which Great Expectations compares and shows without surprises."""
+    """Arrow-backed pandas; dates as ISO text, which Great Expectations compares and shows without
+    surprises."""
     return newest.with_columns(pl.col("date").cast(pl.String)).to_pandas(use_pyarrow_extension_array=True)
 
 

@@ -1,7 +1,7 @@
 """The nightly validation report: one page that a tired person understands.
 
-Verdict first; then what changed, the worst findings with a small chart each, the symbols in quarantine and why, the
-coverage, and what was checked. Self-contained HTML; modelled columns are marked at the top.
+Verdict first; then what changed, the worst findings with a small chart each, the symbols in quarantine and
+why, the coverage, and what was checked. Self-contained HTML; modelled columns are marked at the top.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def write_validation_report(
 ) -> Path:
     """Write the report of one validation to the file `out` and return it.
 
-    `prices` is the frame that `outcome` judged. `modelled` is the data set's mark (empty or None for real data).
-    `previous` are the findings of the validation before (as in `ValidationOutcome.findings`, or as read back from
-    its JSON), for "what changed"; None leaves that part out.
+    `prices` is the frame that `outcome` judged. `modelled` is the data set's mark (empty or None for real
+    data). `previous` are the findings of the validation before (as in `ValidationOutcome.findings`, or as
+    read back from its JSON), for "what changed"; None leaves that part out.
     """
     known = prices.filter(pl.col("date") <= outcome.as_of)
     headline, points = headline_of(outcome)
@@ -81,7 +81,8 @@ def write_validation_report(
 
 
 def _worst(known: pl.DataFrame, sessions: pl.DataFrame, findings: Sequence[dict[str, Any]]) -> list[_Worst]:
-    """The worst findings, at most two cards a check and severity, so that one mass fault does not hide the rest."""
+    """The worst findings, at most two cards a check and severity, so that one mass fault does not hide the
+    rest."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for finding in findings:  # worst first already
         groups.setdefault((finding["severity"], finding["check"]), []).append(finding)
@@ -126,7 +127,8 @@ def _spark(
     lows: list[float | None] | None = None,
     highs: list[float | None] | None = None,
 ) -> Markup:
-    """A small SVG: the range of each session as a thin bar, the value as a line, the marked session in red."""
+    """A small SVG: the range of each session as a thin bar, the value as a line, the marked session in
+    red."""
     width, height, left, top = 340, 104, 44, 10
     numbers = [v for v in [*values, *(lows or []), *(highs or [])] if v is not None]
     if len(days) < 2 or not numbers:
@@ -221,7 +223,8 @@ def _tone(share: float) -> str:
 
 
 def _coverage(sessions: pl.DataFrame) -> Markup:
-    """Symbols a session over the whole history; of each stretch the smallest number, so no hole is thinned away."""
+    """Symbols a session over the whole history; of each stretch the smallest number, so no hole is thinned
+    away."""
     every = max(1, sessions.height // _POINTS)
     thinned = (
         sessions.with_row_index("at")
