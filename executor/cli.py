@@ -134,7 +134,7 @@ def run(
     from executor.shell import Executor
 
     with ledger_of(settings) as ledger:
-        executor = Executor(settings, ledger.url, lambda line: typer.echo(line))
+        executor = Executor(settings, ledger.url, typer.echo)
         result = asyncio.run(executor.run(until_close=until_close))
     typer.echo(f"reconciled: ledger and broker hold {result.ledger_cash:,.2f} USD cash, "
                f"{result.compared['positions']} positions, no difference")  # fmt: skip

@@ -159,8 +159,7 @@ class Executor:
                 await self._wait_for_close()
             else:
                 await self._stop.wait()
-            if self._failure is not None:
-                raise self._failure
+            self._raise_failure()
             return await self._finish(until_close)
         except BaseException as error:
             await self._emergency(error)
@@ -185,6 +184,11 @@ class Executor:
             log.exception("%s failed", name)
             self._failure = self._failure or error
             self._stop.set()
+
+    def _raise_failure(self) -> None:
+        """Raise what a loop of ours died of, if one did."""
+        if self._failure is not None:
+            raise self._failure
 
     async def _emergency(self, error: BaseException) -> None:
         """Something broke: no new risk, cancel what works, tell a person. Best effort by nature."""
@@ -674,8 +678,7 @@ class Executor:
         while self.clock.now() < self._session[1] + SETTLE_AFTER_CLOSE:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), 0.2)
-            if self._failure is not None:
-                raise self._failure
+            self._raise_failure()
             if self._stop.is_set():
                 raise ExecutorError("stopped before the close; working orders were asked to cancel")
         deadline = self.clock.now_ns() + int(CLOSE_DEADLINE_S * 1e9)

@@ -35,13 +35,13 @@ def upgrade(engine: Engine, *, environment: str) -> None:
         command.upgrade(alembic_config(connection), "head")
         connection.execute(
             text(
-                f"INSERT INTO {SCHEMA}.book (one, environment, epoch, holder, mode, mode_reason, "
+                "INSERT INTO ledger.book (one, environment, epoch, holder, mode, mode_reason, "
                 "mode_since, killed, flatten) VALUES (true, :environment, 0, '', 'READY', "
                 "'new ledger', clock_timestamp(), false, false) ON CONFLICT (one) DO NOTHING"
             ),
             {"environment": environment},
         )
-        found = connection.execute(text(f"SELECT environment FROM {SCHEMA}.book")).scalar_one()
+        found = connection.execute(text("SELECT environment FROM ledger.book")).scalar_one()
     if found != environment:
         raise LedgerError(
             f"this ledger is for environment {found!r}, but {environment!r} is asked for; "

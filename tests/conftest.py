@@ -1,0 +1,58 @@
+"""Shared by all tests: a real Postgres, and a fresh ledger for each test that asks for one.
+
+``SALLYPORT_TEST_DATABASE_URL`` runs them on another server than the embedded one.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from sql.ledger import Ledger
+from sql.migrate import upgrade
+from sql.server import embedded_url, external_url, libpq_url, stop_embedded
+
+
+@pytest.fixture(scope="session")
+def ledger_template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a migrated, empty replay ledger that the others are copied from."""
+    given = os.environ.get("SALLYPORT_TEST_DATABASE_URL")
+    folder = tmp_path_factory.mktemp("ledger")
+    url = external_url(given) if given else embedded_url(folder)
+    name = f"template_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(libpq_url(url), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    template = _other_database(url, name)
+    ledger = Ledger(template)
+    upgrade(ledger.engine, environment="replay")
+    ledger.close()
+    yield template
+    if given:
+        with psycopg.connect(libpq_url(url), autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {name}")
+    else:
+        stop_embedded(folder)
+
+
+@pytest.fixture
+def ledger(ledger_template: str) -> Iterator[Ledger]:
+    """An empty replay ledger of the test's own."""
+    name = f"test_{uuid.uuid4().hex[:8]}"
+    source = ledger_template.split("?")[0].rsplit("/", 1)[1]
+    maintenance = _other_database(ledger_template, "postgres")
+    with psycopg.connect(libpq_url(maintenance), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {source}")
+    made = Ledger(_other_database(ledger_template, name))
+    yield made
+    made.close()
+    with psycopg.connect(libpq_url(maintenance), autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _other_database(url: str, name: str) -> str:
+    head, _, query = url.partition("?")
+    return f"{head.rsplit('/', 1)[0]}/{name}" + (f"?{query}" if query else "")

@@ -1,0 +1,89 @@
+"""The embedded server: shared by processes, stopped by the last, and addresses that show no password."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sql.errors import LedgerError, LedgerUnreachable
+from sql.ledger import open_ledger
+from sql.server import external_url, ledger_url, redacted, stop_embedded
+
+OPEN = "from pathlib import Path; from sql.ledger import open_ledger; import sys;" \
+       "l = open_ledger(Path(sys.argv[1]), None, 'replay'); print('ready', flush=True); {}"  # fmt: skip
+
+
+def _process(folder: Path, then: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", OPEN.format(then), str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _running(folder: Path) -> bool:
+    return (folder / "postgres/postmaster.pid").exists()
+
+
+def test_several_processes_share_it_and_the_last_one_stops_it(tmp_path: Path) -> None:
+    first = _process(tmp_path, "input()")
+    second = _process(tmp_path, "input()")
+    assert first.stdout is not None
+    assert second.stdout is not None
+    assert first.stdout.readline() == "ready\n"
+    assert second.stdout.readline() == "ready\n"
+    first.communicate("\n")
+    assert _running(tmp_path), "the second still uses it"
+    second.communicate("\n")
+    assert not _running(tmp_path)
+
+
+def test_a_killed_process_does_not_keep_it_running_for_ever(tmp_path: Path) -> None:
+    victim = _process(tmp_path, "input()")
+    assert victim.stdout is not None
+    victim.stdout.readline()
+    victim.kill()
+    victim.wait()
+    _process(tmp_path, "pass").communicate()
+    assert not _running(tmp_path)
+
+
+def test_what_was_recorded_is_there_after_a_restart(tmp_path: Path) -> None:
+    from sqlalchemy import text
+
+    write = "s = l.session(); x = s.__enter__(); from sql import audit; audit.append(x, 'K', 'r', {}); s.__exit__(None, None, None)"
+    assert _process(tmp_path, write).wait() == 0
+    ledger = open_ledger(tmp_path, None, "replay")
+    with ledger.session() as session:
+        assert session.execute(text("SELECT kind FROM ledger.audit_log")).scalar_one() == "K"
+    ledger.close()
+    assert stop_embedded(tmp_path)
+    assert not stop_embedded(tmp_path)
+
+
+def test_one_ledger_has_one_environment(tmp_path: Path) -> None:
+    open_ledger(tmp_path, None, "replay").close()
+    with pytest.raises(LedgerError, match="for environment 'replay', but 'live'"):
+        open_ledger(tmp_path, None, "live")
+    stop_embedded(tmp_path)
+
+
+def test_a_server_that_is_not_there_is_named_without_its_password(tmp_path: Path) -> None:
+    with pytest.raises(LedgerUnreachable, match="no Postgres at") as caught:
+        ledger_url(tmp_path, "postgresql://me:hunter2@127.0.0.1:1/x")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["mysql://x/y", "not an address"])
+def test_another_kind_of_database_is_refused(address: str) -> None:
+    with pytest.raises(LedgerError, match="use postgresql://"):
+        external_url(address)
+
+
+def test_redaction_hides_the_password_only() -> None:
+    assert redacted("postgresql://me:secret@host:5/db") == "postgresql://me:***@host:5/db"
+    assert redacted("postgresql://host/db") == "postgresql://host/db"
