@@ -47,7 +47,6 @@ class FeedSettings(_Section):
 
     data_url: str = "https://data.alpaca.markets"
     stream_url: str = "wss://stream.data.alpaca.markets/v2/iex"
-    quote_age_max_s: float = Field(default=15.0, gt=0)
     polygon_url: str = "https://api.polygon.io"
     polygon_key: SecretStr = SecretStr("")
 
@@ -68,7 +67,7 @@ class LimitSettings(_Section):
     drawdown: Decimal = Field(default=Decimal("0.10"), gt=0, lt=1)
     drawdown_scale: Decimal = Field(default=Decimal("0.5"), ge=0, le=1)
     value_at_risk: Decimal = Field(default=Decimal("0.04"), gt=0)
-    expected_shortfall: Decimal = Field(default=Decimal("0.06"), gt=0)
+    expected_shortfall: Decimal = Field(default=Decimal("0.08"), gt=0)
     orders_per_day: int = Field(default=2000, gt=0)
 
 

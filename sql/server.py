@@ -137,7 +137,7 @@ def _require_version(url: str) -> None:
         with psycopg.connect(libpq_url(url), connect_timeout=5) as connection:
             version = connection.info.server_version // 10000
     except psycopg.OperationalError as error:
-        reason = str(error).strip().splitlines()[-1]
+        reason = str(error).strip().splitlines()[0].removeprefix("connection failed: ").rstrip(".?")
         raise LedgerUnreachable(
             f"no Postgres at {redacted(url)}: {reason}. Start it, correct DATABASE_URL, "
             "or unset DATABASE_URL to use the embedded server"
