@@ -27,7 +27,7 @@ class CostEstimate:
     bps: float
 
 
-def estimate(  # noqa: PLR0917 (the order of an order ticket)
+def estimate(
     side: Side,
     qty: Decimal | float,
     price: Decimal | float,

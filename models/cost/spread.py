@@ -99,7 +99,7 @@ def edge(
     return -size if signed and squared < 0.0 else size
 
 
-def pooled_spread(  # noqa: PLR0917 (four prices in their usual order)
+def pooled_spread(
     open_: Floats, high: Floats, low: Floats, close: Floats, dollar_volume: Floats, day: dt.date
 ) -> Floats:
     """Estimated spread of each name on ``day`` as a fraction of price, (names,).

@@ -157,7 +157,7 @@ def shrunk_covariance(returns: Floats) -> Floats:
     return np.asarray(ledoit_wolf(returns)[0], dtype=np.float64)
 
 
-def _solve(  # noqa: PLR0917 (one programme, its terms in order)
+def _solve(
     names: Sequence[str],
     mu: Floats,
     returns: Floats,

@@ -150,7 +150,7 @@ def simulate(
     return out
 
 
-def _targets(  # noqa: PLR0917 (the state of one decision)
+def _targets(
     market: Market,
     scores: Floats,
     weights: Floats,
@@ -190,7 +190,7 @@ def _targets(  # noqa: PLR0917 (the state of one decision)
     return target
 
 
-def _rates(  # noqa: PLR0917 (what one trade's cost depends on)
+def _rates(
     market: Market, change: Floats, spread: Floats, strategy: Strategy, known: int, day: int, capital: float
 ) -> Floats:
     """Cost of trading one unit of each weight on session ``day``, with liquidity as of ``known``, (names,)."""
