@@ -31,7 +31,7 @@ class _Calendar:
 
 @functools.cache
 def _calendar() -> _Calendar:
-    import exchange_calendars  # pulls in pandas: pay for it only when a date is really asked about
+    import exchange_calendars  # type: ignore[import-untyped]  # pulls in pandas: pay for it only when a date is really asked about
 
     schedule = exchange_calendars.get_calendar("XNYS", start=_FIRST_YEAR).schedule
     days = tuple(stamp.date() for stamp in schedule.index)

@@ -61,7 +61,7 @@ def content_hash(prices: pl.DataFrame) -> str:
     digest.update(prices["date"].to_physical().to_numpy().astype("<i4").tobytes())
     for name in prices.columns:
         if name not in ("symbol", "date"):
-            digest.update(prices[name].rechunk().to_numpy().astype("<f8", copy=False))
+            digest.update(prices[name].rechunk().to_numpy().astype("<f8", copy=False).data)
     return digest.hexdigest()
 
 

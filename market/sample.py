@@ -122,7 +122,8 @@ def _local_volatility(returns: np.ndarray) -> np.ndarray:
     for i, value in enumerate(returns):
         current = decay * current + (1 - decay) * value * value
         variance[i] = current
-    return np.maximum(np.sqrt(variance), 0.004)
+    floored: np.ndarray = np.maximum(np.sqrt(variance), 0.004)
+    return floored
 
 
 def _modelled_bars(

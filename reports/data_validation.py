@@ -305,7 +305,8 @@ def _write_evidence(
         "counts": outcome.counts,
         "quarantined": list(outcome.quarantined),
         "findings": outcome.findings,
-        "great_expectations": {name: result.to_json_dict() for name, result in results.items()},
+        # The library leaves this method untyped.
+        "great_expectations": {n: r.to_json_dict() for n, r in results.items()},  # type: ignore[no-untyped-call]
     }
     path.write_text(json.dumps(body, indent=1, default=str))
 

@@ -211,7 +211,7 @@ def _changes(findings: Sequence[dict[str, Any]], previous: Sequence[dict[str, An
 
 def _strip(sessions: pl.DataFrame) -> list[dict[str, Any]]:
     """The last sessions as cells: the share of the most symbols seen among them."""
-    most = int(sessions["symbols"].max() or 1)  # type: ignore[call-overload]
+    most = max(sessions["symbols"].to_list(), default=1)
     return [
         {"date": day, "symbols": count, "share": count / most, "tone": _tone(count / most)}
         for day, count in sessions.iter_rows()

@@ -140,7 +140,9 @@ def test_a_frame_that_is_not_canonical_is_refused(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.floats(0.01, 1e6), min_size=2, max_size=40), st.data())
-def test_the_content_hash_does_not_see_how_the_frame_is_stored(closes: list[float], data: st.DataObject) -> None:
+def test_the_content_hash_does_not_see_how_the_frame_is_stored(
+    closes: list[float], data: st.DataObject
+) -> None:
     frame = prices(closes)
     cut = data.draw(st.integers(1, len(closes) - 1))
     chunked = pl.concat([frame[:cut], frame[cut:]], rechunk=False)
@@ -163,5 +165,7 @@ def test_adjusting_and_unadjusting_is_the_identity(rows: list[tuple[float, float
                        raw.select("open", "high", "low", "close", "volume"), rel_tol=1e-12)  # fmt: skip
     # Dollar volume is what an adjustment must not change.
     assert_frame_equal(
-        bars.select(pl.col("close") * pl.col("volume")), raw.select(pl.col("close") * pl.col("volume")), rel_tol=1e-12
+        bars.select(pl.col("close") * pl.col("volume")),
+        raw.select(pl.col("close") * pl.col("volume")),
+        rel_tol=1e-12,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import polars as pl
@@ -75,7 +75,15 @@ def test_dates_are_read_in_unambiguous_forms(tmp_path: Path, written: str) -> No
 def test_parquet_with_timestamps_and_integers_is_read(tmp_path: Path) -> None:
     path = tmp_path / "prices.parquet"
     pl.DataFrame(
-        {"symbol": ["A"], "date": [datetime(2024, 1, 2)], "o": [1], "h": [2], "l": [1], "c": [2], "v": [10]}
+        {
+            "symbol": ["A"],
+            "date": [datetime(2024, 1, 2, 5, tzinfo=UTC)],
+            "o": [1],
+            "h": [2],
+            "l": [1],
+            "c": [2],
+            "v": [10],
+        }
     ).write_parquet(path)
     assert read_prices(path).row(0)[:7] == ("A", date(2024, 1, 2), 1.0, 2.0, 1.0, 2.0, 10.0)
 

@@ -20,8 +20,13 @@ def table(folder: Path, text: str) -> Path:
 def test_the_common_spellings_are_understood(tmp_path: Path) -> None:
     expected = [("AAA", "Aaa Inc.", "Energy")]
     assert read_sectors(table(tmp_path, "Symbol,Name,Sector\nAAA,Aaa Inc.,Energy\n")).rows() == expected
-    assert read_sectors(table(tmp_path, "CIK,Security,ticker,GICS Sector\n1,Aaa Inc.,AAA,Energy\n")).rows() == expected
-    assert read_sectors(table(tmp_path, "Sector\tSymbol\tCompany\nEnergy\tAAA\tAaa Inc.\n")).rows() == expected
+    assert (
+        read_sectors(table(tmp_path, "CIK,Security,ticker,GICS Sector\n1,Aaa Inc.,AAA,Energy\n")).rows()
+        == expected
+    )
+    assert (
+        read_sectors(table(tmp_path, "Sector\tSymbol\tCompany\nEnergy\tAAA\tAaa Inc.\n")).rows() == expected
+    )
 
 
 def test_a_name_falls_back_to_the_symbol(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_ranges_and_volumes_are_of_a_plausible_size(prices: pl.DataFrame) -> Non
     by_name = recent.group_by("symbol").agg(
         ((pl.col("high") / pl.col("low")).log().mean() / pl.col("close").log().diff().std()).alias("range"),
         (pl.col("close") * pl.col("volume")).median().alias("usd"),
-        ((pl.col("volume").log().std())).alias("spread"),
+        (pl.col("volume").log().std()).alias("spread"),
     )
     assert by_name["range"].is_between(0.9, 1.6).all()
     assert by_name["usd"].is_between(5e7, 2e10).all()
