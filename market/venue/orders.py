@@ -11,8 +11,7 @@ from decimal import Decimal
 from market.venue.decimals import ZERO
 
 _LIVE_NEXT = frozenset(
-    "partially_filled filled done_for_day canceled expired pending_cancel pending_replace replaced rejected "
-    "suspended stopped calculated".split()
+    ["partially_filled", "filled", "done_for_day", "canceled", "expired", "pending_cancel", "pending_replace", "replaced", "rejected", "suspended", "stopped", "calculated"]
 )
 TRANSITIONS: dict[str, frozenset[str]] = {
     "accepted": frozenset({"pending_new", "new", "held"}) | _LIVE_NEXT,

@@ -14,6 +14,7 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
+from market.errors import CalendarError
 from market.venue.daily import DailyBar, DailyHistory
 from market.venue.decimals import PRICE_SCALE
 from market.venue.sessions import Session, session_on
@@ -22,6 +23,7 @@ from market.venue.timestamps import MINUTE, new_york_date
 REGULAR, OPENING, CLOSING, EXTENDED = 0, 1, 2, 3
 """What kind of print a trade is: regular session, opening cross, closing cross, outside regular hours."""
 
+PAST_SESSIONS_MAX = 600
 IntArray = NDArray[np.integer]
 
 
@@ -177,6 +179,7 @@ class Tape:
         self._known = frozenset(self.symbols)
         self._build = build
         self._built: dict[tuple[str, date], SymbolTape | None] = {}
+        self._past: dict[tuple[str, date], SymbolTape | None] = {}
         self._previous: dict[tuple[str, date], DailyBar | None] = {}
 
     def __contains__(self, symbol: object) -> bool:
@@ -188,6 +191,20 @@ class Tape:
         if key not in self._built:
             self._built[key] = self._build(symbol, session_on(day)) if symbol in self._known else None
         return self._built[key]
+
+    def past(self, symbol: str, day: date) -> SymbolTape | None:
+        """An earlier session, for history; only the newest few hundred are kept."""
+        key = (symbol, day)
+        if key in self._past:
+            return self._past[key]
+        if len(self._past) >= PAST_SESSIONS_MAX:
+            del self._past[next(iter(self._past))]
+        try:
+            built = self._build(symbol, session_on(day)) if symbol in self._known else None
+        except CalendarError:
+            built = None  # a bar on a day the exchange was shut has no session
+        self._past[key] = built
+        return built
 
     def forget_before(self, day: date) -> None:
         """Free the built sessions before `day`."""

@@ -1,0 +1,669 @@
+"""The exchange: accounts, orders and books moved by venue time and requests. No socket, no clock, no file.
+
+`advance(t)` plays everything due up to `t` in exact order of time: timers (acknowledgement, open, close, fees)
+and the instants at which the tape concerns a working order. It does not matter in how many steps it is called,
+so a run is a function of tape, seed and the requests with their times.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import ROUND_DOWN, Decimal
+from typing import Any
+
+from market.venue import entry_checks, sessions
+from market.venue.account import Account
+from market.venue.activities import cash_activity, fee_description, fill_activity
+from market.venue.assets import Asset, Identities, asset_of
+from market.venue.decimals import PRICE_SCALE, ZERO, decimal_text, to_price, to_ticks
+from market.venue.entry_checks import ask_price, collar
+from market.venue.fees import day_fees
+from market.venue.groups import Groups
+from market.venue.matching import NEVER, Book, trail_stop
+from market.venue.order_entry import OrderSpec, ReplaceSpec
+from market.venue.orders import WORKING, Order
+from market.venue.path import seed_of
+from market.venue.refusals import Refusal, missing, unprocessable
+from market.venue.replacing import replace_order
+from market.venue.sessions import Session
+from market.venue.tape import Quote, Tape
+from market.venue.timestamps import MILLISECOND, MINUTE, SECOND, new_york_date, rfc3339
+from market.venue.views import order_view
+
+FEE_DELAY = 30 * SECOND
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How this exchange behaves; every field is an assumption that a user may change.
+
+    `fills`: "strict" (displayed size, queue, participation) or "paper" (as Alpaca's paper engine documents:
+    any size at the quote, a random part one time in ten).
+    """
+
+    participation: float = 0.10
+    latency_ms: float = 0.0
+    fills: str = "strict"
+    depth_levels: int = 1
+    fees: bool = True
+    wash_trade_status: int = 403
+    multiplier: Decimal = Decimal(2)
+    replace_qty: str = "total"
+
+
+@dataclass(slots=True)
+class Update:
+    """One trade_updates event of one account; `data` is what goes under "data"."""
+
+    number: int
+    account: int
+    t: int
+    data: dict[str, Any]
+    order: Order | None = None
+
+
+@dataclass
+class _Queues:
+    timers: list[tuple[int, int, Callable[[int], None]]] = field(default_factory=list)
+    triggers: list[tuple[int, str]] = field(default_factory=list)
+    count: int = 0
+
+
+class Exchange:
+    """See the module's text. Prices in USD as Decimal, times in venue nanoseconds."""
+
+    def __init__(
+        self,
+        tape: Tape,
+        *,
+        start: int,
+        seed: int,
+        accounts: int = 1,
+        cash: Decimal = Decimal(100_000),
+        rules: Rules | None = None,
+        record: Callable[[str, int, dict[str, Any]], None] | None = None,
+    ) -> None:
+        self.tape = tape
+        self.now = start
+        self.seed = seed
+        self.rules = rules or Rules()
+        self.identities = Identities(seed)
+        self.assets: dict[str, Asset] = {symbol: asset_of(symbol) for symbol in tape.symbols}
+        self._by_asset_id = {asset.id: asset for asset in self.assets.values()}
+        self.books: dict[str, Book] = {}
+        self.session: Session = sessions.session_at_or_after(start)
+        self.updates: list[Update] = []
+        self._record = record or (lambda kind, t, body: None)
+        self._queues = _Queues()
+        self._sequence = 0
+        self._update_number = 0
+        self._executions = 0
+        self.halted: set[str] = set()
+        self.groups = Groups(self)
+        self.accounts = [self._new_account(i, cash) for i in range(accounts)]
+        self._schedule_session(start)
+        if accounts:
+            self.at(sessions.minute_start(start) + MINUTE, self._sample_equity)
+
+    def _new_account(self, number: int, cash: Decimal) -> Account:
+        previous = self.tape.history.last_day_before(self.session.day)
+        return Account(
+            number=number,
+            id=self.identities.next("account"),
+            account_number=f"PA3{seed_of(self.seed, 'account', number) % 10**9:09d}",
+            cash=cash,
+            created_at=self.now,
+            multiplier=self.rules.multiplier,
+            balance_asof=previous,
+        )
+
+    # --- prices ------------------------------------------------------------------------------------------
+
+    def asset(self, symbol_or_id: str) -> Asset | None:
+        """By ticker or asset id."""
+        return self.assets.get(symbol_or_id) or self._by_asset_id.get(symbol_or_id)
+
+    def quote(self, symbol: str) -> Quote | None:
+        """The quote shown now."""
+        return self.tape.quote_at(symbol, self.session.day, self.now)
+
+    def mark(self, symbol: str) -> Decimal:
+        """The last price now, USD; the previous close before the first print."""
+        return to_price(self.tape.last_price(symbol, self.session.day, self.now))
+
+    def ask(self, symbol: str) -> Decimal:
+        """The ask now, or the last price when nobody offers."""
+        return ask_price(self, symbol)
+
+    def last_close(self, symbol: str) -> Decimal:
+        """The close of the session before this one, USD."""
+        bar = self.tape.previous(symbol, self.session.day)
+        return to_price(round(bar.close * PRICE_SCALE)) if bar else ZERO
+
+    def entry_power(self, account: Account) -> Decimal:
+        """Buying power for order entry: positions valued at the start of this venue second."""
+        second = self.now - self.now % SECOND
+        day = self.session.day
+        return account.buying_power_for_entry(
+            lambda symbol: to_price(self.tape.last_price(symbol, day, second)), second
+        )
+
+    # --- time --------------------------------------------------------------------------------------------
+
+    def at(self, t: int, action: Callable[[int], None]) -> None:
+        """Run `action` at `t`; equal times run in the order they were asked for."""
+        self._queues.count += 1
+        heapq.heappush(self._queues.timers, (t, self._queues.count, action))
+
+    def watch(self, book: Book) -> None:
+        """Queue a book's next trigger."""
+        if book.trigger < NEVER:
+            heapq.heappush(self._queues.triggers, (book.trigger, book.symbol))
+
+    def advance(self, t: int) -> None:
+        """Play everything due up to and including `t`."""
+        timers, triggers = self._queues.timers, self._queues.triggers
+        while True:
+            next_timer = timers[0][0] if timers else NEVER
+            next_trigger = triggers[0][0] if triggers else NEVER
+            if next_timer > t and next_trigger > t:
+                break
+            if next_timer <= next_trigger:
+                when, _, action = heapq.heappop(timers)
+                self.now = max(self.now, when)
+                action(self.now)
+            else:
+                when, symbol = heapq.heappop(triggers)
+                book = self.books[symbol]
+                if book.trigger != when:
+                    continue
+                self.now = max(self.now, when)
+                book.process(self.now)
+                self.watch(book)
+        self.now = max(self.now, t)
+
+    def _schedule_session(self, t: int) -> None:
+        session = self.session
+        for when, action in (
+            (session.pre_open, self._on_pre_open),
+            (session.open, self._on_open),
+            (session.close, self._on_close),
+            (session.close + FEE_DELAY, self._on_fees),
+            (session.post_close, self._on_post_close),
+            (session.post_close + FEE_DELAY, self._on_fees),
+        ):
+            if when >= t:
+                self.at(when, action)
+        self.at(session.post_close + MINUTE, self._on_next_session)
+
+    def _on_next_session(self, t: int) -> None:
+        """The evening after: the next session becomes the current one, its overnight events are booked."""
+        closing = {symbol: self.mark(symbol) for account in self.accounts for symbol in account.positions}
+        previous = self.session.day
+        self.session = sessions.session_at_or_after(t)
+        self.tape.forget_before(previous)
+        for account in self.accounts:
+            account.last_equity = account.cash + sum(
+                (p.qty * closing[p.symbol] for p in account.positions.values()), ZERO
+            )
+            account.balance_asof = previous
+            account._marked = None
+            for position in account.positions.values():
+                position.basis_today = position.qty * closing[position.symbol]
+        for symbol, book in self.books.items():
+            book.open_day(self.tape.on(symbol, self.session.day))
+        self._schedule_session(t)
+
+    def _on_pre_open(self, t: int) -> None:
+        self._corporate_actions(t)
+        for order in self._waiting():
+            if order.extended_hours:
+                self._activate(order, t)
+
+    def _corporate_actions(self, t: int) -> None:
+        """Splits and dividends of the new day, for shares held overnight."""
+        for account in self.accounts:
+            for position in list(account.positions.values()):
+                bar = self.tape.history.on(position.symbol, self.session.day)
+                if bar is None:
+                    continue
+                if bar.split not in (0.0, 1.0):
+                    self._split(account, position.symbol, Decimal(str(bar.split)), t)
+                if bar.dividend:
+                    per_share = Decimal(str(bar.dividend))
+                    amount = (per_share * position.qty).quantize(Decimal("0.01"))
+                    self.post_cash(
+                        account, "DIV", "CDIV", amount, t, f"Cash dividend {position.symbol}",
+                        symbol=position.symbol, qty=position.qty, per_share=per_share,
+                    )
+
+    def _split(self, account: Account, symbol: str, ratio: Decimal, t: int) -> None:
+        for order in list(account.open_orders.get(symbol, {}).values()):
+            self.terminate(order, "canceled", t)
+        position = account.positions[symbol]
+        before = position.qty
+        position.qty = (before * ratio).quantize(Decimal("1e-9"), ROUND_DOWN).normalize() + ZERO
+        account._marked = None
+        row = cash_activity(
+            self.identities.next("activity"), "SPLIT", "SPLIT", ZERO, t, f"Split {symbol} {decimal_text(ratio)}:1",
+            symbol=symbol, qty=position.qty - before,
+        )
+        account.activities.append(row)
+        self._record("activity", t, {"account": account.number, **row})
+
+    def _on_open(self, t: int) -> None:
+        for order in self._waiting():
+            self._activate(order, t)
+        for book in self.books.values():
+            book.refresh(t)
+            self.watch(book)
+
+    def _on_close(self, t: int) -> None:
+        for account in self.accounts:
+            for order in account.open_list():
+                if order.time_in_force == "cls" and order.in_book is False and order.status in WORKING:
+                    self._auction(order, t, closing=True)
+        for account in self.accounts:
+            for order in account.open_list():
+                if order.extended_hours and order.time_in_force in ("day", "gtc"):
+                    continue
+                if order.created_at >= t or (order.status == "accepted" and order.submitted_at >= t):
+                    continue
+                if order.time_in_force == "cls":
+                    if order.is_open:
+                        self.terminate(order, "canceled", t)
+                elif order.time_in_force != "gtc":
+                    if order.is_open:
+                        self.terminate(order, "expired", t)
+                else:
+                    self._park(order)
+            account.balance_asof = self.session.day
+
+    def _on_post_close(self, t: int) -> None:
+        for account in self.accounts:
+            for order in account.open_list():
+                if order.extended_hours and order.created_at < t:
+                    if order.time_in_force == "day" and order.is_open:
+                        self.terminate(order, "expired", t)
+                    else:
+                        self._park(order)
+
+    def _park(self, order: Order) -> None:
+        book = self.books.get(order.symbol)
+        if book is not None and order.in_book:
+            book.remove(order)
+
+    def _waiting(self) -> list[Order]:
+        """Open orders that are not in a book, oldest first."""
+        found = [
+            order
+            for account in self.accounts
+            for order in account.open_list()
+            if not order.in_book and order.status not in ("held", "pending_new")
+        ]
+        return sorted(found, key=lambda order: order.sequence)
+
+    def _on_fees(self, t: int) -> None:
+        if not self.rules.fees:
+            return
+        for account in self.accounts:
+            if not account.fills_today:
+                continue
+            charged = day_fees(account.fills_today, self.session.day)
+            account.fills_today.clear()
+            for kind, amount in charged.items():
+                self.post_cash(account, "FEE", kind, -amount, t, fee_description(kind, self.session.day))
+
+    def post_cash(
+        self, account: Account, kind: str, sub_type: str, amount: Decimal, t: int, description: str, **detail: Any
+    ) -> None:
+        """Book cash with its activity row."""
+        account.post_cash(amount)
+        row = cash_activity(
+            self.identities.next("activity"), kind, sub_type, amount, t, description, **detail
+        )
+        account.activities.append(row)
+        self._record("activity", t, {"account": account.number, **row})
+
+    def _sample_equity(self, t: int) -> None:
+        """One point a venue minute for the portfolio history, while the exchange is awake."""
+        if self.session.pre_open <= t <= self.session.post_close:
+            for account in self.accounts:
+                account.equity_history.append((t, account.equity(self.mark)))
+            self.at(t + MINUTE, self._sample_equity)
+        else:
+            following = sessions.session_at_or_after(t)
+            self.at(max(following.pre_open, t + MINUTE), self._sample_equity)
+
+    def accrued_fees(self, account: Account) -> Decimal:
+        """Fees of today's executions, not yet charged."""
+        if not self.rules.fees or not account.fills_today:
+            return ZERO
+        return sum(day_fees(account.fills_today, self.session.day).values(), ZERO)
+
+    # --- requests ----------------------------------------------------------------------------------------
+
+    def submit(self, account: Account, spec: OrderSpec) -> Order:
+        """Accept an order or raise a Refusal. The answer shows it before anything else happens to it."""
+        t = self.now
+        asset = self.asset(spec.symbol)
+        if asset is None:
+            raise unprocessable(f'asset "{spec.symbol}" not found')
+        if spec.symbol != asset.symbol:
+            spec = _with_symbol(spec, asset.symbol)
+        entry_checks.check_account(account, spec)
+        entry_checks.check_client_id(account, spec.client_order_id)
+        entry_checks.check_asset(asset, spec)
+        entry_checks.check_auction_window(self, spec.time_in_force, t)
+        holds = entry_checks.check_position(self, account, asset, spec)
+        entry_checks.check_prices(self, spec, t)
+        entry_checks.check_wash_trade(account, spec, self.rules.wash_trade_status)
+        reserves = ZERO
+        if not holds:
+            reserves = entry_checks.check_buying_power(self, account, spec, spec.qty or ZERO)
+        order = self.new_order(account, spec, asset, t)
+        order.holds = holds
+        account.remember(order)
+        account.hold(order, reserves)
+        if spec.order_class:
+            self.groups.create(order, spec)
+        self._begin(order, t)
+        return order
+
+    def new_order(self, account: Account, spec: OrderSpec, asset: Asset, t: int, **more: Any) -> Order:
+        """An Order object of `spec`, not yet known to anybody."""
+        self._sequence += 1
+        order = Order(
+            id=self.identities.next("order"),
+            client_order_id=spec.client_order_id or self.identities.next("client"),
+            account=account.number,
+            sequence=self._sequence,
+            asset_id=asset.id,
+            symbol=asset.symbol,
+            side=spec.side,
+            type=spec.type,
+            time_in_force=spec.time_in_force,
+            created_at=t,
+            qty=spec.qty,
+            notional=spec.notional,
+            limit_price=spec.limit_price,
+            stop_price=spec.stop_price,
+            trail_price=spec.trail_price,
+            trail_percent=spec.trail_percent,
+            extended_hours=spec.extended_hours,
+            order_class=spec.order_class,
+            position_intent=spec.position_intent,
+            **more,
+        )
+        if spec.time_in_force == "gtc":
+            # Aged orders are cancelled after ninety days; the figure is from memory of the broker's notes.
+            order.expires_at = self.session.close + 90 * 86_400 * SECOND
+        if spec.type == "trailing_stop":
+            order.hwm = self.mark(asset.symbol)
+            order.stop_price = trail_stop(order)
+        return order
+
+    def _begin(self, order: Order, t: int) -> None:
+        """First status of a new order and what happens to it next."""
+        if self.tradable_now(order, t):
+            self.emit(order, "pending_new", t)
+            self.at(t + int(self.rules.latency_ms * MILLISECOND), lambda when: self._acknowledge(order, when))
+        else:
+            order.status = "accepted"
+            self.emit(order, "accepted", t)
+
+    def tradable_now(self, order: Order, t: int) -> bool:
+        """Whether an order that arrives at `t` can be worked at once."""
+        if order.time_in_force in ("opg",):
+            return False
+        if self.session.is_regular(t):
+            return True
+        return order.extended_hours and self.session.is_extended(t)
+
+    def _acknowledge(self, order: Order, t: int) -> None:
+        if order.status != "pending_new":
+            return
+        if self.tradable_now(order, t):
+            self._activate(order, t)
+        else:
+            order.move("accepted", t)
+            self.emit(order, "accepted", t)
+
+    def _activate(self, order: Order, t: int) -> None:
+        """The order reaches the exchange."""
+        if not order.is_open or order.in_book:
+            return
+        if order.parent is not None and order.status == "held":
+            return
+        if order.extended_hours and not (self.session.pre_open <= t < self.session.post_close):
+            return
+        if not order.extended_hours and not self.session.is_regular(t):
+            return
+        if order.status in ("accepted", "pending_new", "held"):
+            order.move("new", t)
+            self.emit(order, "new", t)
+        if order.time_in_force == "opg":
+            self._auction(order, t, closing=False)
+            if order.is_open:
+                self.terminate(order, "canceled", t)
+            return
+        if order.time_in_force == "cls":
+            return
+        if order.is_buy and order.type == "market":
+            order.collar_ticks = to_ticks(collar(self.ask(order.symbol)))
+        book = self.book(order.symbol)
+        if order.time_in_force == "fok" and not self._can_fill_now(book, order, t):
+            self.terminate(order, "canceled", t)
+            return
+        book.add(order, t)
+        if order.time_in_force in ("ioc", "fok") and order.is_open:
+            self.terminate(order, "canceled", t)
+        self.watch(book)
+
+    def _can_fill_now(self, book: Book, order: Order, t: int) -> bool:
+        return book.available_to(order, t) >= (order.left if order.qty is not None else ZERO)
+
+    def _auction(self, order: Order, t: int, *, closing: bool) -> None:
+        """Opening or closing cross: everything that reaches the cross price, within participation of its volume."""
+        tape = self.tape.on(order.symbol, self.session.day)
+        bar = self.tape.history.on(order.symbol, self.session.day)
+        if tape is None or not len(tape.price):
+            return
+        if closing:
+            ticks, volume = int(tape.price[-1]), int(tape.size[-1])
+            if bar is not None:
+                ticks = round(bar.close * PRICE_SCALE)
+        else:
+            at = tape.trades_until(self.session.open - 1)
+            ticks, volume = int(tape.price[at]), int(tape.size[at])
+        if order.limit_price is not None:
+            limit = to_ticks(order.limit_price)
+            if (ticks > limit) if order.is_buy else (ticks < limit):
+                return
+        offered = Decimal(10) ** 12
+        if self.rules.fills == "strict":
+            offered = max(Decimal(100), Decimal(int(volume * self.rules.participation)))
+        qty = min(order.left, offered)
+        if qty > 0:
+            self.filled(order, qty, ticks, t)
+
+    def book(self, symbol: str) -> Book:
+        """The book of `symbol`, made when first needed."""
+        book = self.books.get(symbol)
+        if book is None:
+            paper = self.rules.fills == "paper"
+            book = self.books[symbol] = Book(
+                symbol,
+                self.tape.on(symbol, self.session.day),
+                self,
+                participation=self.rules.participation,
+                unlimited=paper,
+                levels=1 if paper else self.rules.depth_levels,
+            )
+        return book
+
+    def find_order(self, account: Account, order_id: str) -> Order:
+        """By id; Refusal 404."""
+        order = account.orders.get(order_id)
+        if order is None:
+            raise missing(f"order not found for {order_id}")
+        return order
+
+    def cancel(self, account: Account, order: Order) -> None:
+        """Ask for a cancel; the answer to the client is only that it was asked. Refusal 422 when it cannot be."""
+        if not order.is_open:
+            raise unprocessable(f'order is already in "{order.status}" state')
+        if order.status == "pending_cancel":
+            raise unprocessable("order pending cancel")
+        t = self.now
+        order.before_pending = order.status
+        working = order.status in WORKING
+        order.move("pending_cancel", t)
+        if working:
+            self.emit(order, "pending_cancel", t)
+        self.at(t + int(self.rules.latency_ms * MILLISECOND), lambda when: self._finish_cancel(order, when))
+
+    def cancel_now(self, account: Account, order: Order) -> None:
+        """Cancel without waiting for the acknowledgement: how close-all frees the shares it needs."""
+        if not order.is_open:
+            return
+        self.groups.cancel_with(order, self.now)
+        if order.is_open:
+            self.terminate(order, "canceled", self.now)
+
+    def replace(self, account: Account, order: Order, spec: ReplaceSpec) -> Order:
+        """Replace an open order by a new one with another id; see replacing.py."""
+        return replace_order(self, account, order, spec)
+
+    def _finish_cancel(self, order: Order, t: int) -> None:
+        if order.status == "pending_cancel" and not order.stuck_cancel:
+            self.groups.cancel_with(order, t)
+            if order.is_open:
+                self.terminate(order, "canceled", t)
+
+    # --- what happens to an order ------------------------------------------------------------------------
+
+    def filled(self, order: Order, qty: Decimal, ticks: int, t: int) -> None:
+        """Book one execution: order, position, cash, activity, update."""
+        account = self.accounts[order.account]
+        price = to_price(ticks)
+        short = not order.is_buy and not order.holds
+        order.filled_qty += qty
+        order.filled_value += qty * price
+        done = self._is_done(order, price)
+        if done:
+            if order.qty is None:
+                order.qty = order.filled_qty
+            order.move("filled", t)
+        elif order.status in ("pending_cancel", "pending_replace"):
+            order.before_pending = "partially_filled"
+            order.updated_at = max(order.updated_at, t)
+        else:
+            order.move("partially_filled", t)
+        position_qty = account.trade(order.symbol, order.side, qty, price)
+        self._executions += 1
+        execution = self.identities.next("execution")
+        if order.holds:
+            order.holds = max(order.holds - qty, ZERO)
+        self._rehold(account, order, qty)
+        row = fill_activity(execution, order, qty, price, t, short)
+        account.activities.append(row)
+        self._record(
+            "match", t,
+            {"account": order.account, "order": order.id, "symbol": order.symbol, "side": order.side,
+             "qty": decimal_text(qty), "price": decimal_text(price), "execution": execution,
+             "position": decimal_text(position_qty), "cash": decimal_text(account.cash)},
+        )
+        self.emit(
+            order, "fill" if done else "partial_fill", t, execution=execution,
+            price=decimal_text(price), qty=decimal_text(qty), position_qty=decimal_text(position_qty),
+        )
+        if done:
+            self._leave(order, account)
+        self.groups.after_fill(order, t)
+
+    def _is_done(self, order: Order, price: Decimal) -> bool:
+        if order.qty is not None:
+            return order.left <= 0
+        assert order.notional is not None
+        return (order.notional - order.filled_value) / price < Decimal("1e-9")
+
+    def _rehold(self, account: Account, order: Order, qty: Decimal) -> None:
+        """A part of the order traded: what it holds shrinks in proportion."""
+        if not order.reserved:
+            return
+        if order.qty is not None and order.is_open:
+            before = order.left + qty
+            account.hold(order, order.reserved * order.left / before if before else ZERO)
+        elif order.notional is not None:
+            account.hold(order, max(order.notional - order.filled_value, ZERO))
+
+    def _leave(self, order: Order, account: Account) -> None:
+        book = self.books.get(order.symbol)
+        if book is not None and order.in_book:
+            book.remove(order)
+        account.forget_open(order)
+
+    def terminate(self, order: Order, status: str, t: int, event: str | None = None) -> None:
+        """End an order without a fill: canceled, expired, rejected, replaced."""
+        order.move(status, t)
+        self._leave(order, self.accounts[order.account])
+        self.emit(order, event or status, t)
+        self.groups.after_end(order, t)
+
+    def elected(self, order: Order, t: int) -> None:
+        """A stop was triggered: a sell becomes market, a buy gets the collar, a stop-limit its limit."""
+        order.triggered = True
+        if order.is_buy and order.limit_price is None:
+            assert order.stop_price is not None
+            order.collar_ticks = to_ticks(collar(order.stop_price))
+        self.groups.after_election(order, t)
+
+    def trailed(self, order: Order, t: int) -> None:
+        """A trailing stop followed the price."""
+        order.updated_at = max(order.updated_at, t)
+
+    def wants(self, order: Order, ticks: int, available: Decimal) -> Decimal:
+        """The paper fill model takes a random part one time in ten; the strict one takes what is offered."""
+        if self.rules.fills != "paper":
+            return available
+        draw = seed_of(self.seed, "paper", order.sequence, decimal_text(order.filled_qty))
+        if draw % 10 or order.qty is None:
+            return available
+        part = (order.left * (1 + draw // 10 % 9) / 10).quantize(Decimal(1), ROUND_DOWN)
+        return max(part, Decimal(1))
+
+    def emit(
+        self, order: Order, event: str, t: int, *, execution: str | None = None, **detail: str
+    ) -> None:
+        """Queue a trade update; the order travels as it is at this instant."""
+        self._update_number += 1
+        data: dict[str, Any] = {
+            "event": event,
+            "execution_id": execution or self.identities.next("event"),
+            "order": order_view(order),
+            "timestamp": rfc3339(t),
+        }
+        data.update(detail)
+        self.updates.append(Update(self._update_number, order.account, t, data, order))
+        self._record("update", t, {"account": order.account, "data": data})
+
+    def day_of_now(self) -> Any:
+        """The New York day now."""
+        return new_york_date(self.now)
+
+    def drain_updates(self) -> list[Update]:
+        """Updates since the last call."""
+        taken, self.updates = self.updates, []
+        return taken
+
+
+def _with_symbol(spec: OrderSpec, symbol: str) -> OrderSpec:
+    import dataclasses
+
+    return dataclasses.replace(spec, symbol=symbol)
+
+
+__all__ = ["Exchange", "Refusal", "Rules", "Update"]

@@ -1,0 +1,109 @@
+"""From a request to the protocol module that answers it: authentication, rate limit, journal. No socket here.
+
+One address serves the three HTTP dialects: their paths do not overlap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from market.venue.credentials import Credentials
+from market.venue.data_rest import DataRest
+from market.venue.exchange import Exchange
+from market.venue.journal import Journal
+from market.venue.messages import Answer, Request
+from market.venue.polygon_rest import PolygonRest
+from market.venue.rate_limit import RateLimit
+from market.venue.refusals import rate_limited, unauthorized
+from market.venue.trading_rest import TradingRest
+
+_POLYGON = ("/v2/aggs/", "/v1/open-close/", "/v3/trades/", "/v3/quotes/", "/v2/last/", "/v2/snapshot/",
+            "/v3/reference/", "/v1/marketstatus/", "/v3/snapshot", "/v1/indicators/", "/v2/reference/")  # fmt: skip
+_DATA = ("/v2/stocks/", "/v1beta1/", "/v1/corporate-actions", "/v1beta3/")
+
+
+def dialect_of(path: str) -> str:
+    """trading, data or polygon."""
+    if path.startswith(_POLYGON):
+        return "polygon"
+    return "data" if path.startswith(_DATA) else "trading"
+
+
+class Gateway:
+    """Answers any request at the exchange's present time."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        credentials: Credentials,
+        journal: Journal,
+        *,
+        rate_limit: RateLimit,
+        base_url: str = "",
+    ) -> None:
+        self.exchange = exchange
+        self.credentials = credentials
+        self.journal = journal
+        self.rate_limit = rate_limit
+        self.trading = TradingRest(exchange)
+        self.data = DataRest(exchange)
+        self.polygon = PolygonRest(exchange, base_url)
+
+    def identify(self, request: Request, headers: Mapping[str, str]) -> tuple[str, int]:
+        """(dialect, account number or -1)."""
+        dialect = dialect_of(request.path)
+        if dialect != "polygon":
+            return dialect, self.credentials.account_of_headers(headers)
+        scheme, _, token = (headers.get("Authorization") or "").partition(" ")
+        key = token if scheme.lower() == "bearer" else request.query.get("apiKey")
+        return dialect, 0 if self.credentials.is_polygon(key) else -1
+
+    def handle(self, request: Request, headers: Mapping[str, str], t: int) -> Answer:
+        """Play time up to `t`, check who asks and how often, answer, and play what follows at once."""
+        self.exchange.advance(t)
+        dialect, account = self.identify(request, headers)
+        if account < 0:
+            if dialect == "polygon":
+                return self.polygon.unauthorized()
+            refusal = unauthorized()
+            return Answer(refusal.status, refusal.body())
+        allowed, limit_headers = self.rate_limit.take(f"{'polygon' if dialect == 'polygon' else account}")
+        if not allowed:
+            if dialect == "polygon":
+                answer = self.polygon.rate_limited()
+            else:
+                refusal = rate_limited()
+                answer = Answer(refusal.status, refusal.body())
+            answer.headers.update(limit_headers)
+            return answer
+        answer = self.perform(dialect, account, request)
+        answer.headers.update(limit_headers)
+        return answer
+
+    def perform(self, dialect: str, account: int, request: Request) -> Answer:
+        """Answer an authenticated request: the part that a replay of the journal repeats."""
+        exchange = self.exchange
+        if self.journal.on:
+            self.journal.record("request", exchange.now, {"dialect": dialect, "account": account, **_journaled(request)})
+        if dialect == "trading":
+            answer = self.trading.answer(request, exchange.accounts[account])
+        elif dialect == "data":
+            answer = self.data.answer(request)
+        else:
+            answer = self.polygon.answer(request)
+        answer.raw = answer.encode()
+        if self.journal.on:
+            body = answer.raw.decode("utf-8", "replace")
+            self.journal.record("answer", exchange.now, {"status": answer.status, "body": body})
+        exchange.advance(exchange.now)
+        return answer
+
+
+def _journaled(request: Request) -> dict[str, Any]:
+    line: dict[str, Any] = {"method": request.method, "path": request.path}
+    if request.query:
+        line["query"] = {key: value for key, value in request.query.items() if key != "apiKey"}
+    if request.body:
+        line["body"] = request.body.decode("utf-8", "replace")
+    return line

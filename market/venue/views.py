@@ -1,0 +1,178 @@
+"""The broker's objects exactly as they travel: every key present, null where there is nothing, decimals as text."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from market.venue.account import Account, Mark, Position
+from market.venue.assets import Asset
+from market.venue.decimals import CENT, ZERO, decimal_text, optional_text
+from market.venue.orders import Order
+from market.venue.timestamps import rfc3339
+
+_RATIO = Decimal("1e-16")
+
+
+def _time(t: int | None) -> str | None:
+    return None if t is None else rfc3339(t)
+
+
+def order_view(order: Order, *, nested: bool = True) -> dict[str, Any]:
+    """The Order object. A simple order has `legs: null`, and so has any order when `nested` is off."""
+    view: dict[str, Any] = {
+        "id": order.id,
+        "client_order_id": order.client_order_id,
+        "created_at": rfc3339(order.created_at),
+        "updated_at": rfc3339(order.updated_at),
+        "submitted_at": rfc3339(order.submitted_at),
+        "filled_at": _time(order.filled_at),
+        "expired_at": _time(order.expired_at),
+        "canceled_at": _time(order.canceled_at),
+        "failed_at": _time(order.failed_at),
+        "replaced_at": _time(order.replaced_at),
+        "replaced_by": order.replaced_by,
+        "replaces": order.replaces,
+        "asset_id": order.asset_id,
+        "symbol": order.symbol,
+        "asset_class": "us_equity",
+        "notional": optional_text(order.notional),
+        "qty": optional_text(order.qty),
+        "filled_qty": decimal_text(order.filled_qty),
+        "filled_avg_price": optional_text(order.filled_avg_price),
+        "order_class": order.order_class,
+        "order_type": order.type,
+        "type": order.type,
+        "side": order.side,
+        "time_in_force": order.time_in_force,
+        "limit_price": optional_text(order.limit_price),
+        "stop_price": optional_text(order.stop_price),
+        "status": order.status,
+        "extended_hours": order.extended_hours,
+        "legs": [order_view(leg) for leg in order.legs] if nested and order.legs else None,
+        "trail_percent": optional_text(order.trail_percent),
+        "trail_price": optional_text(order.trail_price),
+        "hwm": optional_text(order.hwm),
+        "subtag": None,
+        "source": None,
+    }
+    if order.expires_at is not None:
+        view["expires_at"] = rfc3339(order.expires_at)
+    if order.position_intent is not None:
+        view["position_intent"] = order.position_intent
+    return view
+
+
+def account_view(account: Account, mark: Mark, accrued_fees: Decimal) -> dict[str, Any]:
+    """The Account object; equity = cash + long value + short value = portfolio value."""
+    long_value, short_value = account.market_values(mark)
+    equity = account.cash + long_value + short_value
+    gross = long_value - short_value
+    multiplier = account.effective_multiplier()
+    power = max(multiplier * equity - gross - account.reserved, ZERO)
+    reg_t = max(min(multiplier, Decimal(2)) * equity - gross - account.reserved, ZERO)
+    plain = max(min(account.cash, equity) - account.reserved, ZERO)
+    maintenance = (gross * Decimal("0.3")).quantize(CENT)
+    cents = _cents
+    return {
+        "id": account.id,
+        "admin_configurations": {},
+        "user_configurations": None,
+        "account_number": account.account_number,
+        "status": "ACTIVE",
+        "crypto_status": "ACTIVE",
+        "crypto_tier": 1,
+        "options_approved_level": 0,
+        "options_trading_level": 0,
+        "currency": "USD",
+        "buying_power": cents(power),
+        "regt_buying_power": cents(reg_t),
+        "effective_buying_power": cents(power),
+        "non_marginable_buying_power": cents(plain),
+        "options_buying_power": cents(plain),
+        "cash": decimal_text(account.cash),
+        "accrued_fees": decimal_text(accrued_fees),
+        "pending_transfer_in": "0",
+        "pending_transfer_out": "0",
+        "portfolio_value": decimal_text(equity),
+        "equity": decimal_text(equity),
+        "last_equity": decimal_text(account.last_equity),
+        "long_market_value": decimal_text(long_value),
+        "short_market_value": decimal_text(short_value),
+        "position_market_value": decimal_text(gross),
+        "initial_margin": cents(gross / 2),
+        "maintenance_margin": cents(maintenance),
+        "last_maintenance_margin": "0",
+        "sma": cents(equity),
+        "multiplier": decimal_text(multiplier),
+        "intraday_adjustments": "0",
+        "pending_reg_taf_fees": decimal_text(accrued_fees),
+        "balance_asof": account.balance_asof.isoformat() if account.balance_asof else None,
+        "created_at": rfc3339(account.created_at),
+        "trading_blocked": account.trading_blocked,
+        "transfers_blocked": False,
+        "account_blocked": account.account_blocked,
+        "trade_suspended_by_user": bool(account.configuration["suspend_trade"]),
+        "shorting_enabled": account.shorting_enabled and not account.configuration["no_shorting"],
+    }
+
+
+def _cents(value: Decimal) -> str:
+    return decimal_text(value.quantize(CENT))
+
+
+def _ratio(part: Decimal, whole: Decimal) -> str:
+    return decimal_text((part / whole).quantize(_RATIO)) if whole else "0"
+
+
+def position_view(
+    position: Position, asset: Asset, price: Decimal, last_day: Decimal, held: Decimal
+) -> dict[str, Any]:
+    """The Position object: quantities, values and cost are negative for a short."""
+    value = position.qty * price
+    profit = value - position.cost
+    today = value - position.basis_today
+    free = abs(position.qty) - held
+    return {
+        "asset_id": asset.id,
+        "symbol": position.symbol,
+        "exchange": asset.exchange,
+        "asset_class": "us_equity",
+        "asset_marginable": asset.marginable,
+        "qty": decimal_text(position.qty),
+        "qty_available": decimal_text(free if position.qty > 0 else -free),
+        "avg_entry_price": decimal_text(position.avg_entry_price.quantize(Decimal("1e-9"))),
+        "side": "long" if position.qty > 0 else "short",
+        "market_value": decimal_text(value),
+        "cost_basis": decimal_text(position.cost.quantize(Decimal("1e-9"))),
+        "unrealized_pl": decimal_text(profit.quantize(Decimal("1e-9"))),
+        "unrealized_plpc": _ratio(profit, abs(position.cost)),
+        "unrealized_intraday_pl": decimal_text(today.quantize(Decimal("1e-9"))),
+        "unrealized_intraday_plpc": _ratio(today, abs(position.basis_today)),
+        "current_price": decimal_text(price),
+        "lastday_price": decimal_text(last_day),
+        "change_today": _ratio(price - last_day, last_day),
+    }
+
+
+def asset_view(asset: Asset) -> dict[str, Any]:
+    """The Asset object. `easy_to_borrow` is deprecated upstream and still required by alpaca-py 0.44."""
+    return {
+        "id": asset.id,
+        "class": "us_equity",
+        "exchange": asset.exchange,
+        "symbol": asset.symbol,
+        "name": asset.name,
+        "status": "active" if asset.active else "inactive",
+        "tradable": asset.tradable,
+        "marginable": asset.marginable,
+        "shortable": asset.shortable,
+        "easy_to_borrow": asset.easy_to_borrow,
+        "borrow_status": "easy_to_borrow" if asset.easy_to_borrow else "hard_to_borrow",
+        "fractionable": asset.fractionable,
+        "maintenance_margin_requirement": 30,
+        "margin_requirement_long": "30",
+        "margin_requirement_short": "30",
+        "attributes": ["fractional_eh_enabled"] if asset.fractionable else [],
+        "cusip": None,
+    }
