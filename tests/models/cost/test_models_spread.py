@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.cost.spread import FLOOR_MAX, edge, edge_squared, pooled_spread, quoted_spread
+from models.cost.spread import TICK_MAX, edge, edge_squared, pooled_spread, quoted_spread
 from models.errors import CostError
 
 FIXTURE = Path(__file__).resolve().parents[4] / "shared/reference/fixtures/bidask_ohlc.csv"
@@ -52,10 +52,22 @@ def _bars(spread: float, days: int, names: int, seed: int) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("spread", [0.005, 0.01])
-def test_a_planted_spread_is_recovered_by_pooling(spread: float) -> None:
-    bars = _bars(spread, 250, 20, seed=3)
-    estimated = pooled_spread(*bars, np.arange(20.0), dt.date(2015, 1, 2))
-    assert estimated == pytest.approx(spread, rel=0.25)
+def test_a_planted_spread_of_the_less_liquid_is_recovered_by_pooling(spread: float) -> None:
+    tight, wide = _bars(0.0002, 250, 50, seed=3), _bars(spread, 250, 50, seed=4)
+    bars = [np.hstack(pair) for pair in zip(tight, wide, strict=True)]
+    estimated = pooled_spread(*bars, np.repeat([2.0, 1.0], 50), dt.date(2015, 1, 2))
+    assert estimated[50:] == pytest.approx(spread, rel=0.3)
+    assert (estimated[:50] < 0.002).all()
+
+
+def test_a_reversal_that_all_names_share_is_not_taken_for_a_spread() -> None:
+    random = np.random.default_rng(8)
+    bars = _bars(0.0002, 250, 60, seed=6)
+    # A market-wide overshoot at each close that is gone by the next bar: no spread, but it bounces.
+    bars[3] = bars[3] * (1 + random.choice([-0.004, 0.004], (250, 1)))
+    bars[1], bars[2] = np.maximum(bars[1], bars[3]), np.minimum(bars[2], bars[3])
+    assert edge(*(x[:, 0] for x in bars)) > 0.002
+    assert (pooled_spread(*bars, np.arange(60.0), dt.date(2015, 1, 2)) < 0.002).all()
 
 
 def test_names_are_estimated_alike_in_columns_and_alone() -> None:
@@ -68,7 +80,7 @@ def test_names_are_estimated_alike_in_columns_and_alone() -> None:
 def test_no_spread_is_below_a_tick_or_below_zero() -> None:
     bars = _bars(0.0, 250, 3, seed=9)
     estimated = pooled_spread(*bars, np.ones(3), dt.date(2015, 1, 2))
-    assert (estimated >= np.minimum(0.01 / bars[3][-1], FLOOR_MAX) - 1e-15).all()
+    assert (estimated >= np.minimum(0.01 / bars[3][-1], TICK_MAX) - 1e-15).all()
 
 
 def test_a_quote_says_its_spread_and_a_crossed_one_is_refused() -> None:
