@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date, datetime
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from flows import links
 from flows.notify import deliver_alerts
 from flows.step import admit, step
 from flows.workspace import Workspace, open_workspace
-from sql.tables import EquityMark, ModelVersion
+from sql.tables import DataSet, EquityMark, ModelVersion
 
 
 @flow(name="nightly_report")
@@ -42,7 +43,34 @@ def nightly_report(
 
 @step("tear sheet")
 def tear_sheet(work: Workspace, model: ModelVersion) -> Path:
-    raise NotImplementedError
+    """The walk-forward of `model` as a page: QuantStats, Monte Carlo of its returns, crises it lived through."""
+    import polars as pl
+
+    from models.validation.monte_carlo import block_bootstrap
+    from models.validation.stress import crisis_replay
+    from reports.tear_sheet import write_tear_sheet
+
+    source = Path(str(model.walk_forward_path))
+    returns = pl.read_parquet(source)
+    with work.ledger.session() as session:
+        prices = session.get_one(DataSet, model.data_set_id)
+    return write_tear_sheet(
+        returns,
+        monte_carlo=block_bootstrap(returns["net"].to_numpy(), benchmark=returns["benchmark"].to_numpy()),
+        stress=crisis_replay(returns),
+        model={
+            "id": model.id,
+            "strategy": f"{model.strategy} {model.strategy_hash[:12]}",
+            "data set": f"{prices.id}, {prices.source}",
+            "trained": f"{model.trained_from} to {model.trained_to}",
+            "artifact": model.artifact_hash[:16],
+        },
+        out=work.reports / "tear_sheet" / f"{model.id}.html",
+        metrics=model.metrics,
+        folds=json.loads(source.with_suffix(".folds.json").read_text(encoding="utf-8")),
+        ic=pl.read_parquet(source.with_suffix(".ic.parquet")),
+        modelled=prices.modelled or None,
+    )
 
 
 @step("day report")

@@ -12,8 +12,8 @@ from datetime import date, datetime
 from typing import Any
 
 from executor.settings import Settings, load_settings
-from flows.errors import FlowError
-from flows.server import PrefectServer, answers, running_server, use_server
+from flows.errors import FlowError, ServerError
+from flows.server import PrefectServer, answers, running_server, settle, use_server
 
 FLOWS: dict[str, str] = {
     "nightly": "flows.chain",
@@ -75,7 +75,10 @@ def on_server(settings: Settings) -> Iterator[str]:
     given = settings.prefect_api_url
     if given:
         if not answers(given):
-            raise _unreachable(given)
+            raise ServerError(
+                f"no Prefect server answers at {given} (prefect_api_url); start it, "
+                "or unset prefect_api_url to use a local one"
+            )
         os.environ["PREFECT_API_URL"] = given  # the user's own server: their keys and settings stay
         os.environ["DO_NOT_TRACK"] = "1"
         yield given
@@ -83,18 +86,17 @@ def on_server(settings: Settings) -> Iterator[str]:
     found = running_server(settings.state_dir)
     if found:
         use_server((settings.state_dir / "prefect").resolve(), found)
-        yield found
+        try:
+            yield found
+        finally:
+            settle()
         return
     with PrefectServer(settings.state_dir, services=False) as server:
         use_server(server.home, server.api_url)
         sys.stderr.write(f"starting a Prefect server for this run at {server.url}\n")
         server.wait_ready()
-        yield server.api_url
+        try:
+            yield server.api_url
+        finally:
+            settle()
 
-
-def _unreachable(address: str) -> FlowError:
-    from flows.errors import ServerError
-
-    return ServerError(
-        f"no Prefect server answers at {address} (prefect_api_url); start it, or unset prefect_api_url to use a local one"
-    )

@@ -128,7 +128,19 @@ def use_server(home: Path, api_url: str) -> None:
     for name in [name for name in os.environ if name.startswith("PREFECT_")]:
         del os.environ[name]
     os.environ.update(client_environment(home, api_url))
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    # The server keeps the runs' logs; the terminal shows our own words, and an error as one line.
+    os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
+
+
+def settle() -> None:
+    """Send the logs and events Prefect still holds back, while its server is there to take them."""
+    if "prefect" not in sys.modules:
+        return
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    APILogWorker.drain_all(timeout=5, at_exit=False)
+    EventsWorker.drain_all(timeout=5, at_exit=False)
 
 
 def running_server(state_dir: Path) -> str | None:

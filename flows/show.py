@@ -16,7 +16,7 @@ from sql.tables import DataSet, EquityMark, ModelVersion, ValidationRun
 _REPORTS = {
     "day": "reports/day/*.html",
     "tear-sheet": "reports/tear_sheet/*.html",
-    "data": "data_docs/**/index.html",
+    "data": "reports/validation/*.html",
     "compliance": "reports/compliance/*/*.csv",
 }
 

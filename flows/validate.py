@@ -48,6 +48,7 @@ def validate(as_of: date | None = None, clock: datetime | None = None) -> str:
 @step("check prices")
 def check(work: Workspace, as_of: date) -> ValidationRun:
     from reports.data_validation import validate as run_suite
+    from reports.validation_report import write_validation_report
 
     with work.ledger.session() as session:
         data_set = links.data_set(session, as_of)
@@ -62,6 +63,14 @@ def check(work: Workspace, as_of: date) -> ValidationRun:
         prices,
         as_of=as_of,
         out=work.data_docs / f"{as_of}-{data_set.id}",
+        source=data_set.source,
+        modelled=data_set.modelled or None,
+    )
+    page = write_validation_report(
+        prices,
+        outcome,
+        out=work.reports / "validation" / f"{as_of}.html",
+        data_set_id=data_set.id,
         source=data_set.source,
         modelled=data_set.modelled or None,
     )
@@ -82,7 +91,7 @@ def check(work: Workspace, as_of: date) -> ValidationRun:
             "counts": outcome.counts,
             "findings": [_finding(finding) for finding in outcome.findings],
         },
-        report_path=str(outcome.site),
+        report_path=str(page),
     )
     with work.ledger.session() as session:
         run = record_validation(session, run)
@@ -94,7 +103,7 @@ def check(work: Workspace, as_of: date) -> ValidationRun:
                 f"Prices of {as_of} failed validation",
                 f"Data set {data_set.id}: {outcome.failed} of {outcome.expectations} expectations failed. "
                 f"No model is trained and no signal proposed. {'; '.join(outcome.failures[:3])}. "
-                f"Report: {outcome.site}",
+                f"Report: {page}",
                 ref=str(run.id),
             )
     return run

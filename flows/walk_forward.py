@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from datetime import date, datetime
 from pathlib import Path
@@ -49,6 +50,7 @@ def walk_forward(
 def judge(work: Workspace, strategy: str | None, model: ModelVersion) -> dict[str, Any]:
     import polars as pl
 
+    from models.validation.walk_forward import daily_ic
     from models.validation.walk_forward import walk_forward as run
 
     log = get_run_logger()
@@ -66,7 +68,9 @@ def judge(work: Workspace, strategy: str | None, model: ModelVersion) -> dict[st
     )
     path = work.walk_forward / f"{model.id}.parquet"
     result.returns.write_parquet(path)
-    metrics = {name: _json_number(value) for name, value in result.metrics.items()}
+    daily_ic(result.scores).write_parquet(path.with_suffix(".ic.parquet"))
+    path.with_suffix(".folds.json").write_text(json.dumps(_plain(result.folds)), encoding="utf-8")
+    metrics = _plain(result.metrics)
     with work.ledger.session() as session:
         known = session.get(ModelVersion, model.id)
         if known is None or known.metrics != metrics or known.walk_forward_path != str(path):
@@ -74,8 +78,14 @@ def judge(work: Workspace, strategy: str | None, model: ModelVersion) -> dict[st
     return metrics
 
 
-def _json_number(value: Any) -> Any:
-    """JSON has no NaN and no infinity: what is not a number is null."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value.isoformat() if isinstance(value, date) else value
+def _plain(value: Any) -> Any:
+    """As JSON can hold it: dates as ISO text, numpy numbers as Python's, what is not a finite number as null."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, date):
+        return value.isoformat()
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

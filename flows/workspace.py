@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from executor.cli import ledger_of
 from executor.settings import Settings, load_settings
-from sql.ledger import Ledger, open_ledger
+from sql.ledger import Ledger
 
 if TYPE_CHECKING:
     from market.history import History
@@ -71,11 +72,7 @@ class Workspace:
 
 @contextmanager
 def open_workspace(settings: Settings | None = None) -> Iterator[Workspace]:
-    """Open the ledger (started and migrated if need be) for the time of the block."""
+    """Open the ledger (started, migrated and given its first limits if need be) for the time of the block."""
     settings = settings or load_settings()
-    database_url = settings.database_url.get_secret_value() if settings.database_url else None
-    ledger = open_ledger(settings.state_dir, database_url, settings.environment)
-    try:
+    with ledger_of(settings) as ledger:
         yield Workspace(settings, ledger)
-    finally:
-        ledger.close()
