@@ -19,6 +19,7 @@ from models.errors import OptimiserError
 from models.portfolio.caps import Caps
 
 Floats = NDArray[np.float64]
+SCALE = 1e4
 
 
 def solve(
@@ -50,15 +51,16 @@ def solve(
         np.full(n, caps.upper),
         np.full(members.shape[0], caps.sector),
     ]
-    quadratic = risk_aversion * sigma
-    linear = -mu
+    # Daily variances are about 1e-4, where the solver's absolute tolerances would blur the weights.
+    quadratic = SCALE * risk_aversion * sigma
+    linear = -SCALE * mu
     if cost is not None and previous is not None:
         # One more variable a name, t >= |w - w0|, charged with its cost.
         rows = [sparse.hstack([row, sparse.csc_matrix(row.shape)], format="csc") for row in rows]
         rows += [sparse.hstack([eye, -eye], format="csc"), sparse.hstack([-eye, -eye], format="csc")]
         bounds += [previous, -previous]
         quadratic = np.block([[quadratic, np.zeros((n, n))], [np.zeros((n, 2 * n))]])
-        linear = np.concatenate([linear, cost])
+        linear = np.concatenate([linear, SCALE * cost])
     matrix = sparse.vstack(rows, format="csc")
     limits = np.concatenate(bounds)
     cones = [clarabel.ZeroConeT(1), clarabel.NonnegativeConeT(len(limits) - 1)]

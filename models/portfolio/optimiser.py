@@ -188,9 +188,7 @@ def _refuse_duplicates(scores: pl.DataFrame) -> None:
         raise OptimiserError(f"scores lack {', '.join(missing)}; found {', '.join(scores.columns)}")
     twice = scores.filter(pl.col("symbol").is_duplicated())["symbol"]
     if len(twice):
-        raise OptimiserError(
-            f"{twice[0]} is scored {(scores['symbol'] == twice[0]).sum()} times: give one session"
-        )
+        raise OptimiserError(f"{twice[0]} is scored more than once: give the scores of one session")
 
 
 def _admissible(

@@ -1,8 +1,8 @@
 """Crisis replay: what the book did, or what today's weights would have done, in crises that happened.
 
-A crisis runs from the close of its peak to the close of its trough in the S&P 500, so a replay is the
-compounded return of the sessions after the peak up to and including the trough. Only crises that the
-data cover whole are answered; there is no guess about the others.
+A crisis runs from the close of its peak (or its eve) to the close of its trough in the S&P 500, so a
+replay is the compounded return of the sessions after the first up to and including the last. Only
+crises that the data cover whole are answered; there is no guess about the others.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ CRISES: tuple[Crisis, ...] = (
     _crisis("11 September 2001", "2001-09-10", "2001-09-21"),
     _crisis("Quant crisis 2007", "2007-08-08", "2007-08-15"),
     _crisis("Financial crisis 2007-2009", "2007-10-09", "2009-03-09"),
-    _crisis("Lehman 2008", "2008-09-19", "2008-11-20"),
+    _crisis("Lehman 2008", "2008-09-12", "2008-11-20"),
     _crisis("Flash crash 2010", "2010-05-05", "2010-05-07"),
     _crisis("US downgrade 2011", "2011-07-22", "2011-08-08"),
     _crisis("China devaluation 2015", "2015-08-17", "2015-08-25"),
