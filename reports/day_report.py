@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import ColumnElement
 from sqlmodel import Session, col, func, or_, select
 
-from market.calendar import previous_session
+from market.calendar import is_session, previous_session, session_close
 from reports import page
 from reports.errors import NothingToReport
 from sql.audit import ChainReport, verify
@@ -167,7 +167,7 @@ def read_day(session: Session, day: dt.date) -> TradingDay:
     book = session.get(Book, True)
     if book is None:
         raise NothingToReport(
-            "this ledger has no book yet; run `executor ledger upgrade`, then trade a session"
+            "this ledger is not set up; any executor command does that, for example: executor status"
         )
     start, end = market_window(day)
     wall_start, wall_end = wall_window(session, day)
@@ -397,14 +397,16 @@ def judge(day: TradingDay) -> tuple[page.Tone, str, list[tuple[page.Tone, str]]]
     """The verdict: its tone, its one line, and each point it rests on with its own tone."""
     points: list[tuple[page.Tone, str]] = []
     last = day.reconciliations[-1] if day.reconciliations else None
-    closing = [run for run in day.reconciliations if run.occasion in ("close", "manual")]
+    booked = max((*(fill.booked_at for fill in day.fills), *(fee.at for fee in day.fees)), default=_BEGINNING)
     if last is None:
         points.append(("warn", "never reconciled with the broker"))
     elif not last.matched:
         found = sum(b.run_id == last.id for b in day.breaks)
         points.append(("bad", f"{found} unexplained difference{'s' if found != 1 else ''} with the broker"))
-    elif not closing:
+    elif not any(_after_close(run, day.session) for run in day.reconciliations):
         points.append(("warn", "reconciled, but not yet after the close"))
+    elif booked > last.at:
+        points.append(("warn", "fills or fees were booked after the last reconciliation"))
     else:
         points.append(("good", "reconciled after the close: shares and cash equal"))
     if day.chain.ok:
@@ -415,9 +417,7 @@ def judge(day: TradingDay) -> tuple[page.Tone, str, list[tuple[page.Tone, str]]]
     # a warning of the same kind is a refused attempt: there the limit held
     breaches = [alert for alert in day.alerts if alert.kind == "breach" and alert.severity == "critical"]
     if over or breaches:
-        named = (
-            ", ".join(use.name for use in over) or f"{len(breaches)} alert{'s' if len(breaches) != 1 else ''}"
-        )
+        named = ", ".join(dict.fromkeys([*(use.name for use in over), *(alert.title for alert in breaches)]))
         points.append(("bad", f"limit breached: {named}"))
     else:
         points.append(("good", "no limit breached"))
@@ -436,6 +436,10 @@ def judge(day: TradingDay) -> tuple[page.Tone, str, list[tuple[page.Tone, str]]]
     if "warn" in tones:
         return "warn", "Look again: " + next(text for tone, text in points if tone == "warn"), points
     return "good", "Reconciled to the share and the cent, chain whole, no breach", points
+
+
+def _after_close(run: ReconciliationRun, session: dt.date) -> bool:
+    return run.occasion == "close" or (is_session(session) and run.market_time >= session_close(session))
 
 
 # ---------------------------------------------------------------- the page

@@ -156,7 +156,7 @@ def judge(
         ),
         (
             "good" if likely > 0.95 else "warn",
-            f"true Sharpe ratio above 0 with probability {page.percent(likely, 1)}",
+            f"true Sharpe ratio above 0 with probability {_probability(likely)}",
         ),
     ]
     mean, t = metrics.get("information_coefficient"), metrics.get("ic_t")
@@ -182,6 +182,11 @@ def judge(
     if likely <= 0.95:
         return "warn", "Better than the benchmark after costs, but that may be luck", points
     return "good", "Better for its risk than the benchmark, after costs", points
+
+
+def _probability(value: float) -> str:
+    """An estimate is never certain: past 99.9 % it is said to be over it."""
+    return "over 99.9 %" if value > 0.999 else page.percent(value, 1)
 
 
 def by_year(returns: pl.DataFrame, ic: pl.DataFrame | None) -> list[Year]:

@@ -198,11 +198,38 @@ def test_a_day_without_a_closing_reconciliation_is_not_called_good(desk: Desk, d
         assert judge(read_day(session, day))[1] == "Look again: reconciled, but not yet after the close"
 
 
+def test_a_fee_booked_after_the_last_reconciliation_is_not_called_reconciled(
+    traded_desk: Desk, day: dt.date
+) -> None:
+    traded_desk.call(
+        "record_cash",
+        p_epoch=traded_desk.epoch,
+        p_activity="fee-2",
+        p_account="fees",
+        p_amount=Decimal("-0.01"),
+        p_memo="late",
+    )
+    with traded_desk.ledger.session() as session:
+        said = judge(read_day(session, day))[1]
+    assert said == "Look again: fills or fees were booked after the last reconciliation"
+
+
 def test_a_loss_past_its_limit_is_a_breach(traded_desk: Desk, day: dt.date) -> None:
     traded_desk.mark("392", "85995.93", "94900")
     with traded_desk.ledger.session() as session:
         tone, headline, _ = judge(read_day(session, day))
     assert (tone, headline) == ("bad", "Needs a person: limit breached: daily_loss")
+
+
+def test_a_breaker_that_latched_is_a_breach_but_a_refused_attempt_is_not(
+    traded_desk: Desk, day: dt.date
+) -> None:
+    traded_desk.alert("warning", "breach", "Refused buy 300 JPM", "single_name")
+    with traded_desk.ledger.session() as session:
+        assert judge(read_day(session, day))[0] == "good"
+    traded_desk.alert("critical", "breach", "Mode CLOSE_ONLY", "daily loss 5.01%")
+    with traded_desk.ledger.session() as session:
+        assert judge(read_day(session, day))[1] == "Needs a person: limit breached: Mode CLOSE_ONLY"
 
 
 def test_an_exit_over_a_limit_is_no_breach_but_an_entry_would_be(traded_desk: Desk, day: dt.date) -> None:
