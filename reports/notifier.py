@@ -110,7 +110,8 @@ def summary(session: Session, day: dt.date, links: Mapping[str, str]) -> Message
     rows.append(("Fills", f"{len(facts.fills)}, {page.money(costs.notional, 0)} traded"))
     paid = costs.paid_fees + costs.shortfall
     expected = costs.expected_fees + costs.expected_spread_impact
-    rows.append(("Costs", f"{page.money(paid)} paid, {page.money(expected)} expected"))
+    better = " (better than arrival)" if paid < 0 else ""
+    rows.append(("Costs", f"{page.money(paid)} paid{better}, {page.money(expected)} expected"))
     nearest = next((use for use in limit_use(facts) if use.used is not None), None)
     if nearest is not None:
         rows.append(

@@ -199,3 +199,14 @@ def test_an_unreconciled_day_makes_a_critical_summary(traded_desk: Desk, day: dt
 def test_a_day_without_facts_sends_nothing(session: Session, day: dt.date) -> None:
     with pytest.raises(NothingToReport, match="2020-03-13"):
         send_summary(session, ["json://localhost"], day=day.replace(day=13))
+
+
+def test_fills_better_than_arrival_are_not_shown_as_a_strange_cost(desk: Desk, day: dt.date) -> None:
+    desk.propose({"AAPL": "0.11"})
+    desk.start()
+    cid = desk.place("AAPL", "buy", "100", "50.50", "50.00")
+    desk.state(cid, "SENDING")
+    desk.state(cid, "LIVE", "new", "b-1")
+    desk.fill("x-1", cid, "100", "49.90")
+    with desk.ledger.session() as session:
+        assert "−$10.00 paid (better than arrival)" in summary(session, day, {}).text
