@@ -21,6 +21,7 @@ from market.venue.credentials import Credentials
 from market.venue.daily import DailyHistory, canonical, read_daily
 from market.venue.errors import TapeError, VenueError
 from market.venue.exchange import Exchange, Rules
+from market.venue.faults import FaultPlan, load_plan
 from market.venue.journal import Journal
 from market.venue.path import build_from_daily
 from market.venue.server import Server
@@ -146,11 +147,12 @@ def build_server(options: Options) -> Server:
     tape = Tape(history, build, symbols=listed)
     for symbol in listed:
         tape.on(symbol, day)  # before the clock starts: a first look must not stop it
+    plan = load_plan(options.faults, options.seed) if options.faults else FaultPlan(options.seed)
     journal = Journal(options.journal)
     begins = start_time(day, options.start)
     exchange = Exchange(
         tape, start=begins, seed=options.seed, accounts=options.accounts, cash=options.cash, rules=options.rules,
-        record=journal.record if journal.on else None,
+        faults=plan, record=journal.record if journal.on else None,
     )  # fmt: skip
     return Server(
         exchange,

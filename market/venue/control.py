@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from aiohttp import web
 
+from market.venue.decimals import decimal_text
+from market.venue.errors import FaultPlanError
+from market.venue.faults import KINDS
 from market.venue.timestamps import parse_moment, rfc3339
 
 if TYPE_CHECKING:
@@ -44,7 +47,59 @@ class Control:
         """What the request asks for; ControlError when it cannot be done."""
         if path == "/clock":
             return self._clock(fields) if method == "POST" else self._clock_view()
+        if path == "/faults" or path.startswith("/faults/"):
+            return self._faults(method, path, fields)
+        if path == "/state" and method == "GET":
+            return self._state()
         raise ControlError(f"no such control path: {path}")
+
+    def _faults(self, method: str, path: str, fields: dict[str, Any]) -> dict[str, Any]:
+        """GET lists what is armed, POST arms one (or acts at once), DELETE disarms one or all."""
+        server = self._server
+        if method == "GET":
+            kinds = {name: {"acts_on": k.point, "meaning": k.meaning, "parameters": k.parameters,
+                            "catalogue": k.catalogue} for name, k in KINDS.items()}  # fmt: skip
+            return {"armed": [fault.view() for fault in server.faults.armed], "kinds": kinds}
+        if method == "DELETE":
+            name = path.removeprefix("/faults").strip("/")
+            if name and not name.isdigit():
+                raise ControlError(f"no such fault: {name}")
+            return {"disarmed": server.faults.clear(int(name) if name else None)}
+        try:
+            fault = server.faults.add(fields)
+            try:
+                server.effects.schedule(fault)
+            except FaultPlanError:
+                server.faults.clear(fault.number)
+                raise
+        except FaultPlanError as reason:
+            raise ControlError(str(reason)) from None
+        server.exchange.advance(server.exchange.now)
+        server.dispatch()
+        server.flush_market_data()
+        return fault.view()
+
+    def _state(self) -> dict[str, Any]:
+        """What the exchange holds: the truth behind every fault."""
+        server = self._server
+        exchange = server.exchange
+        return {
+            **self._clock_view(),
+            "session": exchange.session.day.isoformat(),
+            "halted": sorted(exchange.halted),
+            "sockets": {name: len(server.clients_of(name)) for name in ("trading", "data", "polygon")},
+            "accounts": [
+                {
+                    "account_number": account.account_number,
+                    "cash": decimal_text(account.cash),
+                    "equity": decimal_text(account.equity(exchange.mark)),
+                    "positions": {s: decimal_text(p.qty) for s, p in sorted(account.positions.items())},
+                    "orders": len(account.orders),
+                    "open_orders": len(account.open_list()),
+                }
+                for account in exchange.accounts
+            ],
+        }
 
     def _clock_view(self) -> dict[str, Any]:
         server = self._server
@@ -67,6 +122,7 @@ class Control:
         server.exchange.advance(clock.now())
         server.dispatch()
         server.flush_market_data()
+        server.journal.flush()
         return self._clock_view()
 
 

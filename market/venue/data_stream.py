@@ -16,7 +16,7 @@ from market.venue.market_feed import Window
 
 CHANNELS = ("trades", "quotes", "bars", "updatedBars", "dailyBars", "statuses", "lulds", "corrections", "cancelErrors")
 _ASKED = tuple(channel for channel in CHANNELS if channel not in ("corrections", "cancelErrors"))
-_FEED_CHANNELS = ("trades", "quotes", "bars", "dailyBars")
+_FEED_CHANNELS = ("trades", "quotes", "bars", "dailyBars", "lulds")
 AUTH_TIMEOUT_S = 10.0
 SYMBOLS_PER_MESSAGE_MAX = 20_000
 
@@ -146,7 +146,7 @@ class DataConnection:
         codec = self.codec
         for channel in _FEED_CHANNELS:
             wanted = self.subscriptions[channel]
-            if not wanted or (channel in ("bars", "dailyBars") and not window.minute_passed()):
+            if not wanted or (channel in ("bars", "dailyBars", "lulds") and not window.minute_passed()):
                 continue
             for symbol in symbols if "*" in wanted else wanted:
                 messages.extend(window.encoded(codec, channel, symbol))

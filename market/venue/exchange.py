@@ -19,6 +19,7 @@ from market.venue.activities import cash_activity, fee_description, fill_activit
 from market.venue.assets import Asset, Identities, asset_of
 from market.venue.decimals import PRICE_SCALE, ZERO, decimal_text, to_price, to_ticks
 from market.venue.entry_checks import ask_price, collar
+from market.venue.faults import CANCEL, EXECUTION, ORDER, REPLACE, FaultPlan
 from market.venue.fees import day_fees
 from market.venue.groups import Groups
 from market.venue.matching import NEVER, Book, trail_stop
@@ -83,24 +84,27 @@ class Exchange:
         accounts: int = 1,
         cash: Decimal = Decimal(100_000),
         rules: Rules | None = None,
+        faults: FaultPlan | None = None,
         record: Callable[[str, int, dict[str, Any]], None] | None = None,
     ) -> None:
         self.tape = tape
         self.now = start
         self.seed = seed
         self.rules = rules or Rules()
+        self.faults = faults or FaultPlan(seed)
         self.identities = Identities(seed)
         self.assets: dict[str, Asset] = {symbol: asset_of(symbol) for symbol in tape.symbols}
         self._by_asset_id = {asset.id: asset for asset in self.assets.values()}
         self.books: dict[str, Book] = {}
         self.session: Session = sessions.session_at_or_after(start)
         self.updates: list[Update] = []
-        self._record = record or (lambda kind, t, body: None)
+        self.halted: set[str] = set()
+        self._unreplaceable: set[str] = set()
+        self.note = record or (lambda kind, t, body: None)
         self._queues = _Queues()
         self._sequence = 0
         self._update_number = 0
         self._executions = 0
-        self.halted: set[str] = set()
         self.groups = Groups(self)
         self.accounts = [self._new_account(i, cash) for i in range(accounts)]
         self._schedule_session(start)
@@ -251,11 +255,14 @@ class Exchange:
             symbol=symbol, qty=position.qty - before,
         )
         account.activities.append(row)
-        self._record("activity", t, {"account": account.number, **row})
+        self.note("activity", t, {"account": account.number, **row})
 
     def _on_open(self, t: int) -> None:
         for order in self._waiting():
             self._activate(order, t)
+        for account in self.accounts:
+            for order in account.open_list():
+                self.groups.rearm(order, t)
         for book in self.books.values():
             book.refresh(t)
             self.watch(book)
@@ -325,7 +332,7 @@ class Exchange:
             self.identities.next("activity"), kind, sub_type, amount, t, description, **detail
         )
         account.activities.append(row)
-        self._record("activity", t, {"account": account.number, **row})
+        self.note("activity", t, {"account": account.number, **row})
 
     def _sample_equity(self, t: int) -> None:
         """One point a venue minute for the portfolio history, while the exchange is awake."""
@@ -369,8 +376,15 @@ class Exchange:
         account.hold(order, reserves)
         if spec.order_class:
             self.groups.create(order, spec)
+        for fault in self.faults.at_point(ORDER, **_who(order)):
+            order.doomed = True
+            self.at(t + int(fault.parameters["seconds"] * SECOND), lambda when: self._reject_late(order, when))
         self._begin(order, t)
         return order
+
+    def _reject_late(self, order: Order, t: int) -> None:
+        if order.is_open:
+            self.terminate(order, "rejected", t)
 
     def new_order(self, account: Account, spec: OrderSpec, asset: Asset, t: int, **more: Any) -> Order:
         """An Order object of `spec`, not yet known to anybody."""
@@ -435,7 +449,7 @@ class Exchange:
         """The order reaches the exchange."""
         if not order.is_open or order.in_book:
             return
-        if order.parent is not None and order.status == "held":
+        if order.status == "held":
             return
         if order.extended_hours and not (self.session.pre_open <= t < self.session.post_close):
             return
@@ -444,6 +458,8 @@ class Exchange:
         if order.status in ("accepted", "pending_new", "held"):
             order.move("new", t)
             self.emit(order, "new", t)
+        if order.doomed:
+            return
         if order.time_in_force == "opg":
             self._auction(order, t, closing=False)
             if order.is_open:
@@ -461,6 +477,31 @@ class Exchange:
         if order.time_in_force in ("ioc", "fok") and order.is_open:
             self.terminate(order, "canceled", t)
         self.watch(book)
+        if order.order_class and order.is_open:
+            self.groups.after_activation(order, t)
+
+    def work_leg(self, leg: Order, t: int) -> None:
+        """A held leg becomes a working order."""
+        if self.tradable_now(leg, t):
+            self._activate_held(leg, t)
+        else:
+            leg.move("accepted", t)
+            self.emit(leg, "accepted", t)
+
+    def _activate_held(self, leg: Order, t: int) -> None:
+        leg.move("accepted", t)
+        self._activate(leg, t)
+
+    def acknowledge(self, order: Order, t: int) -> None:
+        """The exchange takes a replacement in."""
+        self._acknowledge(order, t)
+
+    def refuse_replacement(self, order: Order) -> bool:
+        """Whether the exchange turns a replacement down (a fault may say so)."""
+        if order.id in self._unreplaceable:
+            self._unreplaceable.discard(order.id)
+            return True
+        return False
 
     def _can_fill_now(self, book: Book, order: Order, t: int) -> bool:
         return book.available_to(order, t) >= (order.left if order.qty is not None else ZERO)
@@ -523,7 +564,13 @@ class Exchange:
         order.move("pending_cancel", t)
         if working:
             self.emit(order, "pending_cancel", t)
-        self.at(t + int(self.rules.latency_ms * MILLISECOND), lambda when: self._finish_cancel(order, when))
+        delay = int(self.rules.latency_ms * MILLISECOND)
+        faults = self.faults.at_point(CANCEL, **_who(order)) if self.faults.has(CANCEL) else []
+        for fault in faults:
+            if fault.kind == "stuck_cancel":
+                delay += int(fault.parameters["seconds"] * SECOND)
+        kinds = {fault.kind for fault in faults}
+        self.at(t + delay, lambda when: self._finish_cancel(order, when, kinds))
 
     def cancel_now(self, account: Account, order: Order) -> None:
         """Cancel without waiting for the acknowledgement: how close-all frees the shares it needs."""
@@ -535,10 +582,29 @@ class Exchange:
 
     def replace(self, account: Account, order: Order, spec: ReplaceSpec) -> Order:
         """Replace an open order by a new one with another id; see replacing.py."""
-        return replace_order(self, account, order, spec)
+        if not self.faults.has(REPLACE):
+            return replace_order(self, account, order, spec)
+        kinds = {fault.kind for fault in self.faults.at_point(REPLACE, **_who(order))}
+        if "replace_rejected" in kinds:
+            self._unreplaceable.add(order.id)
+        new = replace_order(self, account, order, spec)
+        if "not_sent_but_replaced" in kinds:
+            raise unprocessable("unable to replace order, order isn't sent to exchange yet")
+        return new
 
-    def _finish_cancel(self, order: Order, t: int) -> None:
-        if order.status == "pending_cancel" and not order.stuck_cancel:
+    def _finish_cancel(self, order: Order, t: int, faults: set[str]) -> None:
+        if order.status != "pending_cancel":
+            return
+        if faults & {"fill_wins_cancel", "canceled_and_filled"} and order.before_pending in WORKING:
+            order.move(order.before_pending, t)
+            ticks = to_ticks(order.limit_price) if order.limit_price is not None else to_ticks(self.mark(order.symbol))
+            self.filled(order, order.left, ticks, t)
+            if "canceled_and_filled" in faults:
+                self.emit(order, "canceled", t)
+        elif "cancel_rejected" in faults:
+            order.move(order.before_pending, t)
+            self.emit(order, "order_cancel_rejected", t)
+        else:
             self.groups.cancel_with(order, t)
             if order.is_open:
                 self.terminate(order, "canceled", t)
@@ -546,10 +612,22 @@ class Exchange:
     # --- what happens to an order ------------------------------------------------------------------------
 
     def filled(self, order: Order, qty: Decimal, ticks: int, t: int) -> None:
+        """A book, an auction or a fault trades `qty` of the order."""
+        faults = self.faults.at_point(EXECUTION, **_who(order)) if self.faults.has(EXECUTION) else []
+        late = next((f.parameters["seconds"] for f in faults if f.kind == "late_activity"), 0.0)
+        parts = next((f.parameters["parts"] for f in faults if f.kind == "split_fill"), 1)
+        step = (qty / parts).to_integral_value(ROUND_DOWN)
+        for number in range(parts):
+            part = qty - step * number if number == parts - 1 else step
+            if part > 0:
+                self._execute(order, part, ticks, t, late)
+
+    def _execute(self, order: Order, qty: Decimal, ticks: int, t: int, late_s: float) -> None:
         """Book one execution: order, position, cash, activity, update."""
         account = self.accounts[order.account]
         price = to_price(ticks)
-        short = not order.is_buy and not order.holds
+        owned = account.positions.get(order.symbol)
+        short = not order.is_buy and (owned is None or owned.qty <= 0)
         order.filled_qty += qty
         order.filled_value += qty * price
         done = self._is_done(order, price)
@@ -569,8 +647,11 @@ class Exchange:
             order.holds = max(order.holds - qty, ZERO)
         self._rehold(account, order, qty)
         row = fill_activity(execution, order, qty, price, t, short)
-        account.activities.append(row)
-        self._record(
+        if late_s:
+            self.at(t + int(late_s * SECOND), lambda when: account.activities.append(row))
+        else:
+            account.activities.append(row)
+        self.note(
             "match", t,
             {"account": order.account, "order": order.id, "symbol": order.symbol, "side": order.side,
              "qty": decimal_text(qty), "price": decimal_text(price), "execution": execution,
@@ -648,7 +729,7 @@ class Exchange:
         }
         data.update(detail)
         self.updates.append(Update(self._update_number, order.account, t, data, order))
-        self._record("update", t, {"account": order.account, "data": data})
+        self.note("update", t, {"account": order.account, "data": data})
 
     def day_of_now(self) -> Any:
         """The New York day now."""
@@ -658,6 +739,11 @@ class Exchange:
         """Updates since the last call."""
         taken, self.updates = self.updates, []
         return taken
+
+
+def _who(order: Order) -> dict[str, Any]:
+    """What a fault's filter may look at."""
+    return {"symbol": order.symbol, "side": order.side, "account": order.account}
 
 
 def _with_symbol(spec: OrderSpec, symbol: str) -> OrderSpec:

@@ -76,11 +76,11 @@ def pieces(messages: list[bytes]) -> list[list[bytes]]:
 class AlpacaMsgpack:
     """Alpaca's messages in msgpack, for connections that asked for it in the handshake."""
 
-    name = "msgpack"
     binary = True
 
     def __init__(self, venue_letter: str) -> None:
-        self._letter = venue_letter
+        self.letter = venue_letter
+        self.name = f"msgpack-{venue_letter}"
         self._quotes: dict[str, tuple[struct.Struct, bytes, bytes, bytes]] = {}
         self._trades: dict[str, tuple[struct.Struct, bytes, bytes, bytes]] = {}
 
@@ -88,7 +88,7 @@ class AlpacaMsgpack:
         """One `q` message."""
         template = self._quotes.get(symbol)
         if template is None:
-            letter = _fixed_text(self._letter)
+            letter = _fixed_text(self.letter)
             head = b"\x8b\xa1T\xa1q\xa1S" + _fixed_text(symbol) + b"\xa2bx" + letter + b"\xa2bp\xcb"
             middle = b"\xa2ax" + letter + b"\xa2ap\xcb"
             tail = b"\xa1c\x91\xa1R\xa1z" + _fixed_text(tape_letter) + b"\xa1t\xd7\xff"
@@ -105,11 +105,11 @@ class AlpacaMsgpack:
     def trade(self, symbol: str, tape_letter: str, trade: Print) -> bytes:
         """One `t` message."""
         if trade.kind in _CONDITIONS:
-            return self.message(trade_message(symbol, tape_letter, trade, self._letter))
+            return self.message(trade_message(symbol, tape_letter, trade, self.letter))
         template = self._trades.get(symbol)
         if template is None:
             head = b"\x89\xa1T\xa1t\xa1S" + _fixed_text(symbol) + b"\xa1i\xce"
-            middle = b"\xa1x" + _fixed_text(self._letter) + b"\xa1p\xcb"
+            middle = b"\xa1x" + _fixed_text(self.letter) + b"\xa1p\xcb"
             tail = b"\xa1c\x91\xa1@\xa1z" + _fixed_text(tape_letter) + b"\xa1t\xd7\xff"
             pattern = struct.Struct(f">{len(head)}sI{len(middle)}sd3sI{len(tail)}sQ")
             template = self._trades[symbol] = (pattern, head, middle, tail)
@@ -134,23 +134,23 @@ class AlpacaMsgpack:
 class AlpacaJson:
     """Alpaca's messages in JSON text."""
 
-    name = "json"
     binary = False
 
     def __init__(self, venue_letter: str) -> None:
-        self._letter = venue_letter
+        self.letter = venue_letter
+        self.name = f"json-{venue_letter}"
 
     def quote(self, symbol: str, tape_letter: str, quote: Quote) -> bytes:
         """One `q` message."""
         return (
-            f'{{"T":"q","S":"{symbol}","bx":"{self._letter}","bp":{_usd(quote.bid)},"bs":{quote.bid_size},'
-            f'"ax":"{self._letter}","ap":{_usd(quote.ask)},"as":{quote.ask_size},"c":["R"],"z":"{tape_letter}",'
+            f'{{"T":"q","S":"{symbol}","bx":"{self.letter}","bp":{_usd(quote.bid)},"bs":{quote.bid_size},'
+            f'"ax":"{self.letter}","ap":{_usd(quote.ask)},"as":{quote.ask_size},"c":["R"],"z":"{tape_letter}",'
             f'"t":"{rfc3339(quote.t)}"}}'
         ).encode()
 
     def trade(self, symbol: str, tape_letter: str, trade: Print) -> bytes:
         """One `t` message."""
-        return self.message(trade_message(symbol, tape_letter, trade, self._letter))
+        return self.message(trade_message(symbol, tape_letter, trade, self.letter))
 
     def message(self, message: dict[str, Any]) -> bytes:
         """Any other message."""
@@ -166,10 +166,11 @@ class AlpacaJson:
 class PolygonJson:
     """Polygon's messages; times in milliseconds, exchanges and conditions as numbers."""
 
-    name = "polygon"
     binary = False
 
     def __init__(self, venue_letter: str) -> None:
+        self.letter = venue_letter
+        self.name = f"polygon-{venue_letter}"
         self._exchange = 11 if venue_letter == "P" else 15 if venue_letter == "V" else 4
 
     def quote(self, symbol: str, tape_letter: str, quote: Quote) -> bytes:

@@ -15,7 +15,7 @@ from market.venue.journal import Journal
 from market.venue.messages import Answer, Request
 from market.venue.polygon_rest import PolygonRest
 from market.venue.rate_limit import RateLimit
-from market.venue.refusals import rate_limited, unauthorized
+from market.venue.refusals import forbidden, rate_limited, unauthorized
 from market.venue.trading_rest import TradingRest
 
 _POLYGON = ("/v2/aggs/", "/v1/open-close/", "/v3/trades/", "/v3/quotes/", "/v2/last/", "/v2/snapshot/",
@@ -41,7 +41,9 @@ class Gateway:
         *,
         rate_limit: RateLimit,
         base_url: str = "",
+        auth_status: int = 401,
     ) -> None:
+        self.auth_status = auth_status
         self.exchange = exchange
         self.credentials = credentials
         self.journal = journal
@@ -59,27 +61,25 @@ class Gateway:
         key = token if scheme.lower() == "bearer" else request.query.get("apiKey")
         return dialect, 0 if self.credentials.is_polygon(key) else -1
 
-    def handle(self, request: Request, headers: Mapping[str, str], t: int) -> Answer:
-        """Play time up to `t`, check who asks and how often, answer, and play what follows at once."""
-        self.exchange.advance(t)
-        dialect, account = self.identify(request, headers)
-        if account < 0:
-            if dialect == "polygon":
-                return self.polygon.unauthorized()
-            refusal = unauthorized()
-            return Answer(refusal.status, refusal.body())
-        allowed, limit_headers = self.rate_limit.take(f"{'polygon' if dialect == 'polygon' else account}")
-        if not allowed:
-            if dialect == "polygon":
-                answer = self.polygon.rate_limited()
-            else:
-                refusal = rate_limited()
-                answer = Answer(refusal.status, refusal.body())
-            answer.headers.update(limit_headers)
-            return answer
-        answer = self.perform(dialect, account, request)
-        answer.headers.update(limit_headers)
-        return answer
+    def unknown(self, dialect: str) -> Answer:
+        """The answer to a key nobody has."""
+        if dialect == "polygon":
+            return self.polygon.unauthorized()
+        refusal = unauthorized() if self.auth_status == 401 else forbidden()
+        return Answer(refusal.status, refusal.body())
+
+    def admit(self, dialect: str, account: int) -> tuple[Answer | None, dict[str, str]]:
+        """(the 429 when the minute is used up, else None; the rate limit headers of the answer)."""
+        allowed, headers = self.rate_limit.take("polygon" if dialect == "polygon" else str(account))
+        if allowed:
+            return None, headers
+        if dialect == "polygon":
+            answer = self.polygon.rate_limited()
+        else:
+            refusal = rate_limited()
+            answer = Answer(refusal.status, refusal.body())
+        answer.headers.update(headers)
+        return answer, headers
 
     def perform(self, dialect: str, account: int, request: Request) -> Answer:
         """Answer an authenticated request: the part that a replay of the journal repeats."""

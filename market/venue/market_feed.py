@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import time
+from decimal import Decimal
 from typing import Any
 
+from market.venue.decimals import PRICE_SCALE
 from market.venue.exchange import Exchange
 from market.venue.frames import Codec, bar_message, polygon_bar
+from market.venue.path import seed_of
 from market.venue.tape import Bar, Print, Quote, SymbolTape
-from market.venue.timestamps import MINUTE, SECOND, new_york
+from market.venue.timestamps import MILLISECOND, MINUTE, SECOND, new_york
 
 DAY = 24 * 60 * MINUTE
 
@@ -58,6 +61,8 @@ class Window:
             return []
         if self._feed.conflate:
             low = high - 1
+        if symbol in self._exchange.halted:
+            return []
         return [tape.quote(i) for i in range(low, high)]
 
     def trades(self, symbol: str) -> list[Print]:
@@ -74,7 +79,12 @@ class Window:
         if key not in self._bars:
             first, last = self.start - self.start % width, self.end - self.end % width
             tape = self.tape(symbol)
-            self._bars[key] = tape.bars(first, last, width) if tape is not None and last > first else []
+            bars = tape.bars(first, last, width) if tape is not None and last > first else []
+            share = self._feed.skipped_share
+            if share:
+                seed = self._exchange.seed
+                bars = [bar for bar in bars if seed_of(seed, "gap", symbol, bar.t) % 1000 >= share * 1000]
+            self._bars[key] = bars
         return self._bars[key]
 
     def day_bar(self, symbol: str) -> Bar | None:
@@ -104,7 +114,10 @@ class Window:
     def _encode(self, codec: Codec, channel: str, symbol: str) -> Iterable[bytes]:
         letter = self._exchange.assets[symbol].tape_letter
         if channel in ("quotes", "Q"):
-            return [codec.quote(symbol, letter, quote) for quote in self.quotes(symbol)]
+            quotes = self.quotes(symbol)
+            if self._feed.iex_gap and codec.letter == "V":
+                quotes = [_shifted(quote, self._feed.iex_gap) for quote in quotes]
+            return [codec.quote(symbol, letter, quote) for quote in quotes]
         if channel in ("trades", "T"):
             return [codec.trade(symbol, letter, trade) for trade in self.trades(symbol)]
         if channel == "bars":
@@ -112,12 +125,41 @@ class Window:
         if channel == "dailyBars":
             day = self.day_bar(symbol) if self.minute_passed() else None
             return [codec.message(bar_message("d", symbol, day))] if day else []
+        if channel in ("lulds", "LULD"):
+            return [codec.message(message) for message in self._bands(symbol, letter, polygon=channel == "LULD")]
         if channel in ("A", "AM"):
             width = SECOND if channel == "A" else MINUTE
             bars = self.bars(symbol, width)
             day = self.day_bar(symbol) if bars else None
             return [codec.message(polygon_bar(channel, symbol, bar, width, day)) for bar in bars]
         return []
+
+    def _bands(self, symbol: str, letter: str, *, polygon: bool) -> list[dict[str, Any]]:
+        """The price bands once a minute: the mean print of five minutes, 5 % to each side (10 % at the ends).
+
+        Tier 1 above 3 USD; the other tiers are not modelled. The tape never trades outside its own day, so the
+        bands inform and pause nobody.
+        """
+        tape = self.tape(symbol)
+        if tape is None or not self.minute_passed() or not tape.session.is_regular(self.end):
+            return []
+        low, high = tape.trades_until(self.end - 5 * MINUTE), tape.trades_until(self.end)
+        if high <= low:
+            return []
+        reference = float(tape.price[low:high].mean()) / PRICE_SCALE
+        wide = self.end < tape.session.open + 15 * MINUTE or self.end >= tape.session.close - 25 * MINUTE
+        share = 0.10 if wide else 0.05
+        up, down = round(reference * (1 + share), 2), round(reference * (1 - share), 2)
+        if polygon:
+            return [{"ev": "LULD", "T": symbol, "h": up, "l": down, "i": [2], "z": "ABC".index(letter) + 1,
+                     "t": self.end // MILLISECOND, "q": self.end // 1000 % 10**9}]  # fmt: skip
+        return [{"T": "l", "S": symbol, "u": up, "d": down, "i": "B", "z": letter, "t": self.end}]
+
+
+def _shifted(quote: Quote, gap: Decimal) -> Quote:
+    """The quote a little off, on the cent: another venue's view."""
+    bid = int(quote.bid * (1 + gap)) // 100 * 100
+    return Quote(quote.t, bid, bid + max(quote.ask - quote.bid, 100), quote.bid_size, quote.ask_size)
 
 
 class MarketFeed:
@@ -127,6 +169,8 @@ class MarketFeed:
         self.exchange = exchange
         self.conflate = conflate
         self.muted_quotes: set[str] = set()
+        self.skipped_share = 0.0
+        self.iex_gap = Decimal(0)
         self._last = exchange.now
         self._specials: list[Special] = []
 

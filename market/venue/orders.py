@@ -114,7 +114,8 @@ class Order:
     before_pending: str = ""
     "Status to go back to when a cancel or replace fails."
     pending_replacement: Order | None = None
-    stuck_cancel: bool = False
+    doomed: bool = False
+    "It will be rejected after its acknowledgement and never reaches a book."
 
     def __post_init__(self) -> None:
         self.updated_at = self.submitted_at = self.created_at

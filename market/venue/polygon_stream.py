@@ -10,8 +10,8 @@ from market.venue.frames import PolygonJson, pieces
 from market.venue.market_feed import Window
 
 TOPICS = ("T", "Q", "A", "AM", "LULD", "FMV", "NOI")
-_FEED_TOPICS = ("T", "Q", "A", "AM")
-_SPECIAL_TOPIC = {"lulds": "LULD", "statuses": "LULD"}
+_FEED_TOPICS = ("T", "Q", "A", "AM", "LULD")
+_SPECIAL_TOPIC = {"statuses": "LULD", "quotes": "Q", "trades": "T"}
 TOPICS_PER_MESSAGE_MAX = 20_000
 
 
@@ -99,7 +99,7 @@ class PolygonConnection:
         messages: list[bytes] = []
         for topic in _FEED_TOPICS:
             wanted = self.topics[topic]
-            if not wanted or (topic == "AM" and not window.minute_passed()):
+            if not wanted or (topic in ("AM", "LULD") and not window.minute_passed()):
                 continue
             for symbol in symbols if "*" in wanted else wanted:
                 messages.extend(window.encoded(self.codec, topic, symbol))

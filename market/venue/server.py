@@ -11,25 +11,33 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
+from market.venue import request_faults
 from market.venue.clock import VenueClock
 from market.venue.control import Control
 from market.venue.credentials import Credentials
-from market.venue.data_stream import AUTH_TIMEOUT_S, DataConnection
+from market.venue.data_stream import DataConnection
+from market.venue.effects import Effects
 from market.venue.errors import AddressInUse, VenueError
-from market.venue.exchange import Exchange
+from market.venue.exchange import Exchange, Update
+from market.venue.faults import REQUEST, UPDATE, FaultPlan
 from market.venue.gateway import Gateway
 from market.venue.journal import Journal
 from market.venue.market_feed import MarketFeed
 from market.venue.messages import Answer, Request
 from market.venue.polygon_stream import PolygonConnection
 from market.venue.rate_limit import RateLimit
+from market.venue.request_faults import BEFORE, Distortions
+from market.venue.socket_server import SocketServer
 from market.venue.sockets import Client
 from market.venue.trading_stream import TradingConnection
+from market.venue.update_faults import UpdateFaults
 
 PUMP_S = 0.01
 BODY_BYTES_MAX = 1024 * 1024
+"""An order is under a kilobyte; a megabyte is aiohttp's own default and refuses a flood."""
 BODY_TIMEOUT_S = 10.0
-_FEEDS = ("iex", "sip", "delayed_sip", "boats", "overnight", "otc", "test")
+CONNECTIONS_MAX = 2000
+"""Open sockets on the public port; one account needs three."""
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -48,6 +56,9 @@ class Server:
         rate_limit: int,
         flush_s: float,
         conflate: bool,
+        auth_status: int = 401,
+        recent_sip: bool = True,
+        symbol_limit: int = 0,
     ) -> None:
         self.exchange = exchange
         self.clock = clock
@@ -56,28 +67,48 @@ class Server:
         self.host = host
         self.port = 0
         self.control_port = 0
+        self.symbol_limit = symbol_limit
+        self.faults: FaultPlan = exchange.faults
+        self.distortions = Distortions()
         self.feed = MarketFeed(exchange, conflate=conflate)
-        self.gateway = Gateway(exchange, credentials, journal, rate_limit=RateLimit(rate_limit))
+        self.gateway = Gateway(
+            exchange, credentials, journal, rate_limit=RateLimit(rate_limit), auth_status=auth_status
+        )
+        self.gateway.data.recent_sip = recent_sip
+        self.gateway.data.default_feed = "sip" if recent_sip else "iex"
+        self.effects = Effects(self)
         self.control = Control(self, secrets.token_urlsafe(24))
         self.trading_clients: dict[TradingConnection, Client] = {}
         self.data_clients: dict[DataConnection, Client] = {}
         self.polygon_clients: dict[PolygonConnection, Client] = {}
+        self._sockets = SocketServer(self)
+        self._update_faults = UpdateFaults(self.faults, self._send_later)
         self._flush_s = flush_s
         self._runners: list[web.ServerRunner] = []
         self._pump: asyncio.Task[None] | None = None
         self._dispatch_due = False
+        self._open_requests = 0
 
     # --- life --------------------------------------------------------------------------------------------
 
     async def start(self, port: int = 0, control_port: int = 0) -> None:
         """Listen; AddressInUse when the port is taken."""
-        self.port = await self._listen(self._serve, port)
-        self.control_port = await self._listen(self.control.serve, control_port)
+        try:
+            self.port = await self._listen(self._serve, port)
+            self.control_port = await self._listen(self.control.serve, control_port)
+        except BaseException:
+            await self.stop()
+            raise
         self.gateway.polygon.base_url = f"http://{self.host}:{self.port}"
+        for fault in list(self.faults.armed):
+            self.effects.schedule(fault)
         self._pump = asyncio.create_task(self._run_pump())
 
     async def _listen(self, handler: Handler, port: int) -> int:
-        runner = web.ServerRunner(web.Server(handler, access_log=None))
+        # Lingering would wait for the rest of a body nobody wants; a request head has ten seconds to arrive.
+        runner = web.ServerRunner(
+            web.Server(handler, access_log=None, lingering_time=1.0, keepalive_timeout=75.0, client_max_size=BODY_BYTES_MAX)
+        )
         await runner.setup()
         site = web.TCPSite(runner, self.host, port, backlog=512, shutdown_timeout=0.2)
         try:
@@ -89,6 +120,9 @@ class Server:
                     f"{self.host}:{port} is already in use; stop what listens there, or give another --port (0 picks one)"
                 ) from None
             raise VenueError(f"cannot listen on {self.host}:{port}: {reason.strerror or reason}") from None
+        except OverflowError:
+            await runner.cleanup()
+            raise VenueError(f"port {port} is out of range; use 0 to 65535") from None
         self._runners.append(runner)
         address: tuple[str, int] = runner.addresses[0]
         return int(address[1])
@@ -98,17 +132,26 @@ class Server:
         if self._pump is not None:
             self._pump.cancel()
             await asyncio.gather(self._pump, return_exceptions=True)
-        for client in self._clients():
-            client.close(1001)
-        await asyncio.sleep(0.05)
-        for client in self._clients():
-            client.abort()
+        if self.clients():
+            for client in self.clients():
+                client.close(1001)
+            await asyncio.sleep(0.05)
+            for client in self.clients():
+                client.abort()
         for runner in self._runners:
             await runner.cleanup()
+        self._runners.clear()
         self.journal.close()
 
-    def _clients(self) -> list[Client]:
+    def clients(self) -> list[Client]:
+        """Every open socket."""
         return [*self.trading_clients.values(), *self.data_clients.values(), *self.polygon_clients.values()]
+
+    def clients_of(self, socket: str) -> list[Client]:
+        """The open sockets of trading, data or polygon."""
+        if socket == "trading":
+            return list(self.trading_clients.values())
+        return list(self.data_clients.values() if socket == "data" else self.polygon_clients.values())
 
     # --- time --------------------------------------------------------------------------------------------
 
@@ -135,9 +178,27 @@ class Server:
         updates = self.exchange.drain_updates()
         if not updates:
             return
+        if self.faults.has(UPDATE) or self.distortions.on:
+            updates = [sent for update in updates for sent in self._update_faults.deliver(self._distorted(update))]
         for update in updates:
-            for talker, client in self.trading_clients.items():
-                client.send(talker.publish(update))
+            self._send_update(update)
+
+    def _distorted(self, update: Update) -> Update:
+        if self.distortions.on:
+            update.data = {**update.data, "order": self.distortions.order(update.data["order"])}
+        return update
+
+    def _send_update(self, update: Update) -> None:
+        for talker, client in self.trading_clients.items():
+            frames = talker.publish(update)
+            if frames:
+                client.send(frames)
+                if self.journal.on:
+                    self.journal.wire("frame", {"socket": "trading", "account": update.account, "update": update.number,
+                                                "bytes": len(frames[0])})  # fmt: skip
+
+    def _send_later(self, seconds: float, update: Update) -> None:
+        asyncio.get_running_loop().call_later(seconds, self._send_update, update)
 
     def flush_market_data(self) -> None:
         """Send the market data that is due, each message encoded once."""
@@ -146,87 +207,99 @@ class Server:
             return
         symbols = self.exchange.tape.symbols
         for talker, client in self.data_clients.items():
-            client.send(talker.publish(window, symbols))
+            self._send_data("data", client, talker.publish(window, symbols))
         for polygon, client in self.polygon_clients.items():
-            client.send(polygon.publish(window, symbols))
+            self._send_data("polygon", client, polygon.publish(window, symbols))
+
+    def _send_data(self, socket: str, client: Client, frames: list[bytes]) -> None:
+        if not frames:
+            return
+        client.send(frames)
+        if self.journal.on:
+            self.journal.wire("frame", {"socket": socket, "frames": len(frames), "bytes": sum(map(len, frames))})
 
     # --- HTTP --------------------------------------------------------------------------------------------
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.headers.get("Upgrade", "").lower() == "websocket":
-            return await self._serve_socket(request)
+            if len(self.clients()) >= CONNECTIONS_MAX:
+                return web.Response(status=429)
+            return await self._sockets.serve(request)
         try:
             async with asyncio.timeout(BODY_TIMEOUT_S):
                 body = await request.read() if request.body_exists else b""
         except TimeoutError:
             return web.Response(status=408, headers={"Connection": "close"})
         except web.HTTPRequestEntityTooLarge:
-            return web.Response(status=413, text='{"message":"request body too large"}', content_type="application/json")
+            refused = web.Response(
+                status=413, text='{"message":"request body too large"}', content_type="application/json"
+            )
+            refused.force_close()
+            return refused
         query = dict(parse_qsl(request.rel_url.raw_query_string, keep_blank_values=True))
-        answer = self.gateway.handle(
-            Request(request.method, request.path, query, body), request.headers, self.clock.now()
-        )
+        asked = Request(request.method, request.path, query, body)
+        self.exchange.advance(self.clock.now())
+        dialect, account = self.gateway.identify(asked, request.headers)
+        if account < 0:
+            return respond(self.gateway.unknown(dialect))
+        limited, headers = self.gateway.admit(dialect, account)
+        if limited is not None:
+            return respond(limited)
+        if self.faults.has(REQUEST) or self.distortions.on:
+            return await self._serve_faulty(request, asked, dialect, account, headers)
+        answer = self.gateway.perform(dialect, account, asked)
+        answer.headers.update(headers)
         self.dispatch_soon()
         return respond(answer)
 
-    # --- WebSocket ---------------------------------------------------------------------------------------
-
-    async def _serve_socket(self, request: web.BaseRequest) -> web.StreamResponse:
-        path = request.path.rstrip("/")
-        if path == "/stream":
-            return await self._serve_trading(request)
-        if path == "/stocks":
-            return await self._serve_polygon(request)
-        parts = path.split("/")
-        if len(parts) == 3 and parts[1] == "v2" and parts[2] in _FEEDS:
-            return await self._serve_data(request, parts[2])
-        return web.Response(status=404, text='{"code":40410000,"message":"endpoint not found."}',
-                            content_type="application/json")  # fmt: skip
-
-    async def _serve_trading(self, request: web.BaseRequest) -> web.StreamResponse:
-        msgpack = request.headers.get("Content-Type", "") == "application/msgpack"
-        talker = TradingConnection(self.credentials.account, msgpack=msgpack)
-        client = Client(talker, binary=True)
-        self.trading_clients[talker] = client
-        self.journal.wire("open", {"socket": "trading"})
-        try:
-            await client.run(request, auth_timeout_s=AUTH_TIMEOUT_S, authenticated=lambda: talker.account >= 0)
-        finally:
-            self.trading_clients.pop(talker, None)
-            self.journal.wire("close", {"socket": "trading", "account": talker.account})
-        return client.socket
-
-    async def _serve_data(self, request: web.BaseRequest, feed: str) -> web.StreamResponse:
-        talker = DataConnection(
-            msgpack="application/msgpack" in request.headers.get("Content-Type", ""),
-            feed=feed,
-            authenticate=lambda key, secret: self.credentials.account(key, secret) >= 0,
-            known=lambda symbol: symbol in self.exchange.tape,
-        )
-        client = Client(talker, binary=talker.codec.binary)
-        client.when_slow(talker.error(407))
-        self.data_clients[talker] = client
-        self.journal.wire("open", {"socket": "data", "feed": feed})
-        try:
-            await client.run(request, auth_timeout_s=AUTH_TIMEOUT_S, authenticated=lambda: talker.authenticated)
-        finally:
-            self.data_clients.pop(talker, None)
-            self.journal.wire("close", {"socket": "data", "feed": feed})
-        return client.socket
-
-    async def _serve_polygon(self, request: web.BaseRequest) -> web.StreamResponse:
-        talker = PolygonConnection(
-            authenticate=self.credentials.is_polygon, known=lambda symbol: symbol in self.exchange.tape
-        )
-        client = Client(talker, binary=False)
-        self.polygon_clients[talker] = client
-        self.journal.wire("open", {"socket": "polygon"})
-        try:
-            await client.run(request, auth_timeout_s=AUTH_TIMEOUT_S, authenticated=lambda: talker.authenticated)
-        finally:
-            self.polygon_clients.pop(talker, None)
-            self.journal.wire("close", {"socket": "polygon"})
-        return client.socket
+    async def _serve_faulty(
+        self, request: web.BaseRequest, asked: Request, dialect: str, account: int, headers: dict[str, str]
+    ) -> web.StreamResponse:
+        faults = self.faults.at_point(REQUEST, method=asked.method, path=asked.path, account=account)
+        for fault in faults:
+            self.journal.wire("fault", {"kind_of_fault": fault.kind, "fault": fault.number, "occasion": fault.occasions})
+        for fault in faults:
+            if fault.kind not in BEFORE:
+                continue
+            if fault.kind == "error":
+                return request_faults.error_response(fault, headers)
+            if fault.kind != "reset":
+                await request_faults.wait_or_hang(fault)
+            if fault.kind != "delay":
+                request_faults.cut(request)
+                return web.Response()
+        self.exchange.advance(self.clock.now())
+        answer = self.gateway.perform(dialect, account, asked)
+        body = answer.encode()
+        if self.distortions.on:
+            answer = self.distortions.apply(asked, answer, account, self.exchange.now)
+        self.dispatch_soon()
+        for fault in faults:
+            match fault.kind:
+                case "accept_then_error":
+                    return request_faults.error_response(fault, headers)
+                case "accept_then_kill":
+                    request_faults.kill(fault)
+                case "accept_then_hang" | "accept_then_delay" | "early_update":
+                    self.dispatch()
+                    await request_faults.wait_or_hang(fault)
+                    if fault.kind == "accept_then_hang":
+                        request_faults.cut(request)
+                        return web.Response()
+                case "accept_then_reset":
+                    request_faults.cut(request)
+                    return web.Response()
+                case "truncate":
+                    return request_faults.truncated(body, headers)
+                case "drip":
+                    return await request_faults.drip(
+                        request, body, answer.status, float(fault.parameters["seconds_per_byte"])
+                    )
+                case "late_lookup":
+                    seconds = float(fault.parameters["seconds"])
+                    answer = request_faults.lost_lookup(asked, answer, self.exchange.now, seconds)
+        answer.headers.update(headers)
+        return respond(answer)
 
 
 def respond(answer: Answer) -> web.Response:

@@ -75,6 +75,13 @@ class Client:
             transport.abort()
         self._wake.set()
 
+    def freeze(self) -> None:
+        """Leave the connection open and do nothing with it any more: no read, no write, no pong."""
+        self.muted = True
+        transport = getattr(self.socket, "_req", None) and self.socket._req.transport  # type: ignore[union-attr]
+        if transport is not None:
+            transport.pause_reading()
+
     async def run(self, request: web.BaseRequest, *, auth_timeout_s: float, authenticated: object) -> None:
         """Serve until either side closes."""
         await self.socket.prepare(request)

@@ -1,0 +1,127 @@
+"""WebSocket handshakes of the three streams: which protocol, whose limits, which faults."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from market.venue.data_stream import AUTH_TIMEOUT_S, DataConnection
+from market.venue.faults import HANDSHAKE, Fault
+from market.venue.polygon_stream import PolygonConnection
+from market.venue.sockets import Client
+from market.venue.trading_stream import TradingConnection
+
+if TYPE_CHECKING:
+    from market.venue.server import Server
+
+_FEEDS = ("iex", "sip", "delayed_sip", "boats", "overnight", "otc", "test")
+
+
+class SocketServer:
+    """Takes handshakes for `Server`."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        # Wall times at which dead sessions stop to count (fault ghost_session).
+        self._ghosts: list[float] = []
+
+    async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Route a handshake by its path."""
+        path = request.path.rstrip("/")
+        parts = path.split("/")
+        if path == "/stream":
+            socket = "trading"
+        elif path == "/stocks":
+            socket = "polygon"
+        elif len(parts) == 3 and parts[1] == "v2" and parts[2] in _FEEDS:
+            socket = "data"
+        else:
+            return web.Response(
+                status=404, text='{"code":40410000,"message":"endpoint not found."}', content_type="application/json"
+            )
+        faults = self._server.faults.at_point(HANDSHAKE, socket=socket)
+        for fault in faults:
+            if fault.kind == "refuse_handshake":
+                return web.Response(status=int(fault.parameters["status"]), text="too many requests")
+        if socket == "trading":
+            return await self._trading(request)
+        if socket == "polygon":
+            return await self._polygon(request, faults)
+        return await self._data(request, parts[2], faults)
+
+    async def _trading(self, request: web.BaseRequest) -> web.StreamResponse:
+        server = self._server
+        talker = TradingConnection(
+            server.credentials.account, msgpack=request.headers.get("Content-Type", "") == "application/msgpack"
+        )
+        client = Client(talker, binary=True)
+        server.trading_clients[talker] = client
+        server.journal.wire("open", {"socket": "trading"})
+        try:
+            await client.run(request, auth_timeout_s=AUTH_TIMEOUT_S, authenticated=lambda: talker.account >= 0)
+        finally:
+            server.trading_clients.pop(talker, None)
+            server.journal.wire("close", {"socket": "trading", "account": talker.account})
+        return client.socket
+
+    def _sessions(self, clients: int) -> int:
+        now = time.monotonic()
+        self._ghosts = [until for until in self._ghosts if until > now]
+        return clients + len(self._ghosts)
+
+    async def _data(self, request: web.BaseRequest, feed: str, faults: list[Fault]) -> web.StreamResponse:
+        server = self._server
+        kinds = {fault.kind: fault for fault in faults}
+
+        def refusal() -> int:
+            if "insufficient_subscription" in kinds:
+                return 409
+            limit = kinds.get("connection_limit")
+            open_now = sum(talker.authenticated for talker in server.data_clients)
+            return 406 if limit and self._sessions(open_now) >= limit.parameters["sessions"] else 0
+
+        talker = DataConnection(
+            msgpack="application/msgpack" in request.headers.get("Content-Type", ""),
+            feed=feed,
+            authenticate=lambda key, secret: server.credentials.account(key, secret) >= 0,
+            known=lambda symbol: symbol in server.exchange.tape,
+            symbol_limit=server.symbol_limit,
+            refuse_with=refusal,
+        )
+        client = Client(talker, binary=talker.codec.binary)
+        client.when_slow(talker.error(407))
+        server.data_clients[talker] = client
+        server.journal.wire("open", {"socket": "data", "feed": feed})
+        try:
+            await client.run(request, auth_timeout_s=AUTH_TIMEOUT_S, authenticated=lambda: talker.authenticated)
+        finally:
+            server.data_clients.pop(talker, None)
+            if "ghost_session" in kinds and talker.authenticated:
+                self._ghosts.append(time.monotonic() + float(kinds["ghost_session"].parameters["seconds"]))
+            server.journal.wire("close", {"socket": "data", "feed": feed})
+        return client.socket
+
+    async def _polygon(self, request: web.BaseRequest, faults: list[Fault]) -> web.StreamResponse:
+        server = self._server
+        limit = next((int(f.parameters["sessions"]) for f in faults if f.kind == "connection_limit"), None)
+
+        def too_many() -> bool:
+            open_now = sum(talker.authenticated for talker in server.polygon_clients)
+            return limit is not None and open_now > limit
+
+        talker = PolygonConnection(
+            authenticate=server.credentials.is_polygon,
+            known=lambda symbol: symbol in server.exchange.tape,
+            too_many=too_many,
+        )
+        client = Client(talker, binary=False)
+        server.polygon_clients[talker] = client
+        server.journal.wire("open", {"socket": "polygon"})
+        try:
+            await client.run(request, auth_timeout_s=AUTH_TIMEOUT_S, authenticated=lambda: talker.authenticated)
+        finally:
+            server.polygon_clients.pop(talker, None)
+            server.journal.wire("close", {"socket": "polygon"})
+        return client.socket
