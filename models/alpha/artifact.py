@@ -32,6 +32,7 @@ class _Stored(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     as_of: dt.date
     rows: int
     symbols: int
+    min_sessions: int
     parameters: dict[str, Any]
     trees: str
 
@@ -49,6 +50,7 @@ def save(model: TrainedModel, folder: Path) -> tuple[Path, str]:
         as_of=model.as_of,
         rows=model.rows,
         symbols=model.symbols,
+        min_sessions=model.min_sessions,
         parameters=model.parameters,
         trees=model.booster.model_to_string(),
     )
@@ -96,5 +98,6 @@ def load(path: Path, expected_hash: str) -> TrainedModel:
         as_of=stored.as_of,
         rows=stored.rows,
         symbols=stored.symbols,
+        min_sessions=stored.min_sessions,
         parameters=stored.parameters,
     )

@@ -20,11 +20,13 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterator
 
 import polars as pl
 
 from models.errors import FeatureError
 
+ROWS_AT_A_TIME = 50_000
 BAR_COLUMNS = ("symbol", "date", "open", "high", "low", "close", "volume")
 
 FORMULAS: dict[str, str] = {
@@ -85,26 +87,46 @@ def compute_features(bars: pl.DataFrame) -> pl.DataFrame:
     if missing:
         raise FeatureError(f"bars lack {', '.join(missing)}; found {', '.join(bars.columns)}")
     frame = (
-        bars.lazy()
-        .select(BAR_COLUMNS)
+        bars.select(BAR_COLUMNS)
         .sort("symbol", "date")
-        .with_columns(_by_name(_bar_terms()))
+        .with_columns(r=(pl.col("close") / pl.col("close").shift(1) - 1.0).over("symbol"))
         .with_columns(m=pl.col("r").mean().over("date"))
+    )
+    # Some names at a time: the sixty working columns of a few names stay in the cache, those of five
+    # hundred names would be gigabytes.
+    parts = [_of_names(part) for part in _by_whole_names(frame, ROWS_AT_A_TIME)]
+    whole = pl.concat(parts) if parts else _of_names(frame)
+    return whole.with_columns(
+        rank_momentum_12_1=_rank("momentum_12_1"),
+        rank_reversal_5=_rank("reversal_5"),
+        rank_volatility_63=_rank("volatility_63"),
+        rank_volume_21=_rank("v21"),
+    ).select("symbol", "date", *(pl.col(name).cast(pl.Float32) for name in FEATURE_NAMES))
+
+
+def _by_whole_names(frame: pl.DataFrame, rows: int) -> Iterator[pl.DataFrame]:
+    """Slices of about ``rows`` rows of a frame sorted by symbol, none of which cuts a name."""
+    ends = frame.select(pl.col("symbol").rle()).unnest("symbol")["len"].cum_sum().to_list()
+    start = 0
+    for end, after in zip(ends, [*ends[1:], None], strict=True):
+        if after is None or after - start > rows:
+            yield frame.slice(start, end - start)
+            start = end
+
+
+def _of_names(frame: pl.DataFrame) -> pl.DataFrame:
+    """The features that need one name's bars and the market's return only, as Float32, and ``v21``."""
+    found = (
+        frame.with_columns(_by_name(_bar_terms()))
         .with_columns(e=pl.col("r") - pl.col("m"), rm=pl.col("r") * pl.col("m"), mm=pl.col("m") ** 2)
         .with_columns(_by_name(_windows()))
         .with_columns(_from_windows())
-        .with_columns(
-            rank_momentum_12_1=_rank("momentum_12_1"),
-            rank_reversal_5=_rank("reversal_5"),
-            rank_volatility_63=_rank("volatility_63"),
-            rank_volume_21=_rank("v21"),
-        )
     )
-    values = [
-        pl.when(pl.col(name).is_finite()).then(pl.col(name)).cast(pl.Float32).alias(name)
-        for name in FEATURE_NAMES
-    ]
-    return frame.select("symbol", "date", *values).collect()
+    names = (*(name for name in FEATURE_NAMES if not name.startswith("rank_")), "v21")
+    finite = (
+        pl.when(pl.col(name).is_finite()).then(pl.col(name)).cast(pl.Float32).alias(name) for name in names
+    )
+    return found.select("symbol", "date", *finite)
 
 
 def _by_name(terms: dict[str, pl.Expr]) -> list[pl.Expr]:
@@ -116,7 +138,6 @@ def _bar_terms() -> dict[str, pl.Expr]:
     # A session without volume has no traded value: null, so that a mean over it is not dragged to zero.
     v = pl.when(pl.col("volume") > 0).then(c * pl.col("volume"))
     return {
-        "r": c / c.shift(1) - 1.0,
         "v": v,
         "dv": (v / v.shift(1)).log(),
         "night": (o / c.shift(1)).log(),

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from models.alpha.features import FEATURE_HASH
-from models.alpha.training import THREADS, TrainedModel, to_matrix
+from models.alpha.training import THREADS, TrainedModel, mature, to_matrix
 from models.errors import TrainingError
 
 
@@ -22,8 +22,9 @@ def score(model: TrainedModel, features: pl.DataFrame, *, top: int = 3) -> pl.Da
         top: how many contributions to keep, the largest by size first.
 
     Returns:
-        ``symbol, score`` (Float64, rank units, higher = expected to do better) and ``contributions``
-        (List[Struct{feature: String, contribution: Float64}]), in the order of the rows given.
+        ``symbol, score`` (Float64, rank units, higher = expected to do better; null for a name with too
+        little history to be held) and ``contributions`` (List[Struct{feature: String, contribution:
+        Float64}]), in the order of the rows given.
 
     Raises:
         TrainingError: a feature is missing, or the features are defined differently from the model's.
@@ -41,9 +42,10 @@ def score(model: TrainedModel, features: pl.DataFrame, *, top: int = 3) -> pl.Da
         for row, order in zip(reasons, best, strict=True)
     ]
     scores = np.asarray(model.booster.predict(x, num_threads=THREADS), dtype=np.float64)
+    old_enough = features.select(mature(model.min_sessions)).to_series()
     return pl.DataFrame(
         {"symbol": features["symbol"], "score": scores, "contributions": contributions}, schema=_SCHEMA
-    )
+    ).with_columns(score=pl.when(old_enough).then(pl.col("score")))
 
 
 def predict(model: TrainedModel, features: pl.DataFrame) -> np.ndarray:

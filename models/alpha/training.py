@@ -28,6 +28,7 @@ THREADS = 1
 """Threads a model is trained with. Two threads that meet after every node wait for each other whenever the
 machine is busy (7 times slower in the worst case seen, 1.9 times faster at best), so the walk-forward runs
 whole folds side by side instead. Fixed, so that a model does not depend on the machine."""
+YEAR = 252
 NAMES_MIN = 5
 """Sessions with fewer labelled names say nothing about who beats whom and are left out."""
 FEATURE_CORRELATION_MAX = 0.5
@@ -50,6 +51,8 @@ class TrainedModel:
     as_of: dt.date
     rows: int
     symbols: int
+    min_sessions: int
+    """History a name needs before this model may score it."""
     parameters: dict[str, Any] = field(default_factory=dict)
 
     def importance(self) -> dict[str, float]:
@@ -60,11 +63,20 @@ class TrainedModel:
         return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
 
+def mature(min_sessions: int) -> pl.Expr:
+    """Whether a row of features has the history a strategy asks for, told by the features themselves.
+
+    The same rule for what is learned from, validated and proposed.
+    """
+    enough = pl.col("volatility_21").is_not_null()
+    return enough & pl.col("momentum_12_1").is_not_null() if min_sessions >= YEAR else enough
+
+
 def training_rows(features_labels: pl.DataFrame, strategy: Strategy, *, as_of: dt.date) -> pl.DataFrame:
     """The rows a model of ``as_of`` may learn from, thinned to ``max_rows``, with the ranked label as ``y``.
 
     Kept are rows whose ``label_end`` is on or before ``as_of``, inside ``window_years``, with the history
-    that ``universe.min_sessions`` asks for (told by ``momentum_12_1`` once that is a year or more).
+    that ``universe.min_sessions`` asks for (``mature``).
     """
     wanted = ("symbol", "date", "label", "label_end", *FEATURE_NAMES)
     missing = [name for name in wanted if name not in features_labels.columns]
@@ -73,14 +85,12 @@ def training_rows(features_labels: pl.DataFrame, strategy: Strategy, *, as_of: d
             f"training rows lack {', '.join(missing[:6])}; join compute_features with forward_return"
         )
     start = _years_before(as_of, strategy.training.window_years)
-    known = (
-        features_labels.lazy()
-        .filter(pl.col("date") > start, pl.col("label_end") <= as_of, pl.col("label").is_not_null())
-        .filter(pl.col("volatility_21").is_not_null())
+    rows = features_labels.filter(
+        pl.col("date") > start,
+        pl.col("label_end") <= as_of,
+        pl.col("label").is_not_null(),
+        mature(strategy.universe.min_sessions),
     )
-    if strategy.universe.min_sessions >= 252:
-        known = known.filter(pl.col("momentum_12_1").is_not_null())
-    rows = known.collect()
     if rows.is_empty():
         raise TrainingError(
             f"no row has a label known by {as_of} inside {strategy.training.window_years} years and "
@@ -134,6 +144,7 @@ def train(features_labels: pl.DataFrame, strategy: Strategy, *, as_of: dt.date) 
         as_of=as_of,
         rows=rows.height,
         symbols=rows["symbol"].n_unique(),
+        min_sessions=strategy.universe.min_sessions,
         parameters={**parameters, "rounds": strategy.model.rounds},
     )
 
@@ -164,7 +175,8 @@ def lightgbm_parameters(strategy: Strategy, rows: int) -> dict[str, Any]:
 
 def to_matrix(rows: pl.DataFrame, names: tuple[str, ...]) -> np.ndarray:
     """Features as a (rows x features) float32 matrix, a missing value as NaN."""
-    return np.ascontiguousarray(rows.select(pl.col(names).cast(pl.Float32).fill_null(math.nan)).to_numpy())
+    # Polars writes a null of a Float32 column as NaN by itself.
+    return rows.select(pl.col(names).cast(pl.Float32)).to_numpy(order="c")
 
 
 def _years_before(day: dt.date, years: int) -> dt.date:

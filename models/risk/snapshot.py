@@ -98,8 +98,8 @@ def build_snapshot(prices: pl.DataFrame, *, as_of: dt.date, scenarios: int = 500
     volatility = _volatility(returns[-VOLATILITY_SESSIONS:])
     close = panel["close"][-1]
     traded = np.nan_to_num(panel["close"] * panel["volume"])[-VOLUME_SESSIONS:].mean(axis=0)
-    bars = [panel[name][-SPREAD_SESSIONS:] for name in ("open", "high", "low", "close")]
-    spread = pooled_spread(*bars, traded, as_of)
+    o, h, low, c = (panel[name][-SPREAD_SESSIONS:] for name in ("open", "high", "low", "close"))
+    spread = pooled_spread(o, h, low, c, traded, as_of)
 
     observed = np.isfinite(returns)
     count = observed.sum(axis=1)
@@ -121,7 +121,7 @@ def _volatility(returns: Floats) -> Floats:
     known = count >= OBSERVATIONS_MIN
     if not known.any():
         raise RiskError(f"no name has {OBSERVATIONS_MIN} returns: the history is too short for a volatility")
-    return np.where(known, volatility, np.quantile(volatility[known], 0.9))
+    return np.asarray(np.where(known, volatility, np.quantile(volatility[known], 0.9)))
 
 
 def save_snapshot(snapshot: RiskSnapshot, folder: Path) -> tuple[Path, str]:

@@ -122,7 +122,13 @@ def simulate(
     weights = np.zeros(scores.shape[1])
     spread = np.full(scores.shape[1], 0.001)
     days = n - first - 1
-    out = BookReturns(*(np.zeros(days) for _ in range(4)), np.zeros(days, dtype=np.int64))
+    out = BookReturns(
+        gross=np.zeros(days),
+        cost=np.zeros(days),
+        benchmark=np.zeros(days),
+        turnover=np.zeros(days),
+        held=np.zeros(days, dtype=np.int64),
+    )
     for k in range(days):
         decided, now = first + k, first + k + 1
         earned = float(weights @ market.returns[now])
@@ -206,8 +212,8 @@ def _rates(
 
 def _spreads(market: Market, at: int) -> Floats:
     start = max(0, at - SPREAD_SESSIONS + 1)
-    bars = [market.panel[name][start : at + 1] for name in ("open", "high", "low", "close")]
-    return pooled_spread(*bars, market.traded_usd[at], market.panel.sessions[at])
+    o, h, low, c = (market.panel[name][start : at + 1] for name in ("open", "high", "low", "close"))
+    return pooled_spread(o, h, low, c, market.traded_usd[at], market.panel.sessions[at])
 
 
 def _at(values: Floats, chosen: NDArray[np.int64], n: int) -> Floats:

@@ -25,7 +25,7 @@ from market.history import adjusted
 from models.alpha.features import compute_features
 from models.alpha.labels import forward_return
 from models.alpha.scoring import predict
-from models.alpha.training import train
+from models.alpha.training import mature, train
 from models.errors import LeakageError, ValidationError
 from models.panel import to_panel
 from models.strategy import Strategy
@@ -143,7 +143,7 @@ def _splits(sessions: int, strategy: Strategy) -> list[Split]:
             "asks for: ingest a longer history or lower universe.min_sessions"
         )
     return walk_forward_splits(
-        np.arange(sessions) + gap,
+        [i + gap for i in range(sessions)],
         train_sessions=window,
         test_sessions=training.refit_sessions,
         embargo=training.embargo,
@@ -173,9 +173,7 @@ def _score_fold(
     test_from, test_to = sessions[split.test_from], sessions[split.test_to]
     past = _between(rows, sessions[split.train_from], known_by)
     model = train(past, strategy, as_of=known_by)
-    test = _between(rows, test_from, test_to).filter(pl.col("volatility_21").is_not_null())
-    if strategy.universe.min_sessions >= performance.SESSIONS_A_YEAR:
-        test = test.filter(pl.col("momentum_12_1").is_not_null())
+    test = _between(rows, test_from, test_to).filter(mature(strategy.universe.min_sessions))
     fold = {
         "fold": split.fold,
         "train_from": model.trained_from,

@@ -176,3 +176,12 @@ def test_a_model_of_other_feature_definitions_does_not_score(model: TrainedModel
 
     with pytest.raises(TrainingError, match="train it again"):
         score(replace(model, feature_hash="0" * 64), rows.tail(5))
+
+
+def test_a_name_without_the_history_it_was_validated_with_gets_no_score(
+    model: TrainedModel, rows: pl.DataFrame
+) -> None:
+    young = rows.tail(4).with_columns(
+        momentum_12_1=pl.when(pl.int_range(pl.len()) > 1).then(pl.col("momentum_12_1"))
+    )
+    assert score(model, young)["score"].is_null().to_list() == [True, True, False, False]
