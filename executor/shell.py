@@ -100,6 +100,7 @@ class Executor:
         self._sweep_now = asyncio.Event()
         self._failure: BaseException | None = None
         self._session_day: dt.date | None = None
+        self._marked_day: dt.date | None = None
         self._session = (dt.datetime.max.replace(tzinfo=dt.UTC),) * 2
         self._order_ids: dict[str, str] = {}
         self._feed_task: asyncio.Task[None] | None = None
@@ -381,6 +382,8 @@ class Executor:
         match command:
             case Reserve(intent=intent):
                 assert intent.client_order_id is not None
+                if self._marked_day != self._session_day:
+                    await self._mark_equity()  # the ledger refuses risk on an equity it has not seen
                 ok, reason = await self.journal.place(intent)
                 return Reserved(**self._stamp(), client_order_id=intent.client_order_id, ok=ok, reason=reason)
             case Refuse():
@@ -630,6 +633,7 @@ class Executor:
         equity = book.equity(engine.quotes)
         if equity is None or book.day_open_equity is None:
             return
+        self._marked_day = self._session_day
         values = {s: qty * engine.quotes[s].mid for s, qty in book.positions.items()}
         var, shortfall = self._book_risk(values)
         await self.journal.mark_equity(

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 
@@ -15,6 +17,21 @@ import pytest
 from sql.ledger import Ledger
 from sql.migrate import upgrade
 from sql.server import embedded_url, external_url, libpq_url, stop_embedded
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """A temporary root of our own: pytest closes the shared one to other users at every start, and
+    a Postgres that runs as another user (as it must under root) loses its files in the middle."""
+    if config.option.basetemp is None and not hasattr(config, "workerinput"):
+        config.option.basetemp = tempfile.mkdtemp(prefix="sallyport-tests-")
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Leave nothing behind after a green run; keep the evidence of a red one."""
+    root = str(session.config.option.basetemp or "")
+    if exitstatus == 0 and not hasattr(session.config, "workerinput") and "sallyport-tests-" in root:
+        shutil.rmtree(root, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
