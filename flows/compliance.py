@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
-from prefect import flow
+from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
 from flows.step import admit, step
@@ -17,6 +17,7 @@ def compliance(as_of: date | None = None, clock: datetime | None = None) -> str:
     with open_workspace() as work:
         window = admit("compliance", work, as_of, clock, until="next close")
         folder, files = pack(work, window.as_of)
+    get_run_logger().info("%d files in %s", len(files), folder)
     listed = "\n".join(f"- `{name}`" for name in files)
     create_markdown_artifact(
         key="compliance-pack", markdown=f"# {window.as_of}\n\n{listed}", description=f"Compliance pack: {folder}"

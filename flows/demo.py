@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from flows.progress import Stages
 from flows.server import PrefectServer, settle, use_server
 
 _MARK = ".sallyport-demo"
+_PREFECTS_OWN = ("View at", "Finished in", "Beginning", "Created")
 _COMPLIANCE_AFTER = timedelta(minutes=45)
 _CHAIN_AFTER = timedelta(hours=2, minutes=15)
 
@@ -68,6 +69,10 @@ def run(*, data: Path | None, sectors: Path | None, state: Path, speed: float) -
                 _run_chain(plan, state.resolve(), stack, stages, console, began)
             finally:
                 interrupts.ignore()  # what was started is stopped now, whoever is impatient
+                stages.end(failed=sys.exc_info()[0] is not None)
+                stages.begin("stopping")
+        stages.end("nothing is left running")
+        console.print(f"\nDone in {time.monotonic() - began:.0f} s.")
 
 
 def _run_chain(
@@ -141,7 +146,7 @@ def read_plan(data: Path | None, sectors: Path | None, speed: float) -> Plan:
     source = str(data.resolve()) if data else SAMPLE
     given = str(sectors.resolve()) if sectors else None
     prices, _, _, _ = read_source(source, given)
-    last: date = prices["date"].max()
+    last: date = prices["date"].max()  # type: ignore[assignment]
     as_of = previous_session(last) if is_session(last) else None
     if as_of is None or not (prices["date"] == as_of).any():
         raise DemoError(
@@ -209,8 +214,8 @@ def narrated(stages: Stages) -> Iterator[None]:
             flow, works, _ = said.partition(" works for ")
             if works:
                 stages.begin(f"flow {flow}")
-            elif record.levelno == logging.INFO and record.name.startswith(("prefect.flow_runs", "prefect.task_runs")):
-                stages.say(said.splitlines()[0][:90])
+            elif record.levelno == logging.INFO and not said.startswith(_PREFECTS_OWN):
+                stages.say(said.splitlines()[0][:120])
 
     narrator = Narrator()
     loggers = [logging.getLogger(name) for name in ("prefect.flow_runs", "prefect.task_runs")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
-from prefect import flow
+from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
 
 from flows.intake import SAMPLE, take_in
@@ -29,6 +29,10 @@ def ingest(
         window = admit("ingest", work, as_of, clock)
         through = window.as_of if work.environment == "replay" else None
         stored = store(work, prices, sectors, through)
+    get_run_logger().info(
+        "%s: %s rows, %d symbols, %s to %s",
+        stored.id, f"{stored.rows:,}", stored.symbols, stored.first_session, stored.last_session,
+    )  # fmt: skip
     create_table_artifact(
         key="data-set",
         table=[

@@ -6,7 +6,7 @@ import json
 from datetime import date, datetime
 from pathlib import Path
 
-from prefect import flow
+from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from sqlmodel import select
 
@@ -36,6 +36,7 @@ def nightly_report(
             pages["day report"] = str(day_page(work, window.as_of))
         summarise(work, window.as_of, pages)
         deliver_alerts(work)
+    get_run_logger().info("written: %s", ", ".join(pages) or "nothing new")
     listed = "\n".join(f"- {name}: `{path}`" for name, path in pages.items())
     create_markdown_artifact(key="nightly", markdown=listed, description=f"Nightly report of {window.as_of}")
     return pages
@@ -51,6 +52,9 @@ def tear_sheet(work: Workspace, model: ModelVersion) -> Path:
     from reports.tear_sheet import write_tear_sheet
 
     source = Path(str(model.walk_forward_path))
+    page = work.reports / "tear_sheet" / f"{model.id}.html"
+    if page.exists() and page.stat().st_mtime >= source.stat().st_mtime:
+        return page  # nothing has been learned since it was written
     returns = pl.read_parquet(source)
     with work.ledger.session() as session:
         prices = session.get_one(DataSet, model.data_set_id)
@@ -65,7 +69,7 @@ def tear_sheet(work: Workspace, model: ModelVersion) -> Path:
             "trained": f"{model.trained_from} to {model.trained_to}",
             "artifact": model.artifact_hash[:16],
         },
-        out=work.reports / "tear_sheet" / f"{model.id}.html",
+        out=page,
         metrics=model.metrics,
         folds=json.loads(source.with_suffix(".folds.json").read_text(encoding="utf-8")),
         ic=pl.read_parquet(source.with_suffix(".ic.parquet")),

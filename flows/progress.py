@@ -45,7 +45,8 @@ class Stages:
             self._status.update(f"{self._name}  [dim]{detail}  {elapsed:.0f} s[/dim]")
         elif time.monotonic() - self._printed >= _LOG_INTERVAL_S:
             self._printed = time.monotonic()
-            self.console.print(f"   {self._name}: {detail} ({elapsed:.0f} s)", style="dim", highlight=False)
+            line = f"   {self._name}: {detail} ({elapsed:.0f} s)"
+            self.console.print(line, style="dim", highlight=False, soft_wrap=True)
 
     def end(self, result: str | None = None, *, failed: bool = False) -> None:
         """Close the running stage with its result (by default the last detail); harmless without one."""
@@ -57,7 +58,8 @@ class Stages:
         mark = "[red]✗[/red]" if failed else "[green]✓[/green]"
         elapsed = time.monotonic() - self._began
         shown = result if result is not None else self._detail
-        self.console.print(f" {mark} {self._name:<16} [dim]{elapsed:5.1f} s[/dim]  {shown}", highlight=False)
+        line = f" {mark} {self._name:<20} [dim]{elapsed:5.1f} s[/dim]  {shown}"
+        self.console.print(line, highlight=False, soft_wrap=True)
         self._name = ""
 
     def __enter__(self) -> Stages:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prefect import flow
+from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
 from sqlmodel import Session, col, select
 
@@ -34,6 +35,9 @@ def propose(strategy: str | None = None, as_of: date | None = None, clock: datet
     with open_workspace() as work:
         window = admit("propose", work, as_of, clock)
         batch, signals = put_forward(work, strategy, window)
+    get_run_logger().info(
+        "batch %s for %s: %d signals, gross %.3f", str(batch.id)[:8], batch.session, batch.signals, batch.gross_weight
+    )
     create_table_artifact(
         key="signals",
         table=[
@@ -94,8 +98,10 @@ def put_forward(work: Workspace, strategy: str | None, window: Window) -> tuple[
             validation_run_id=validation.id,
             model_version_id=model.id,
             risk_snapshot_id=stored.id,
+            signals=0,  # this and the hash are filled in by propose_batch
+            content_hash="",
         )
-        proposed = propose_batch(session, batch, _signals(weights, scores))
+        proposed = propose_batch(session, batch, _signals(batch.id, weights, scores))
         if proposed is batch:
             raise_alert(
                 session,
@@ -138,10 +144,11 @@ def _stored(work: Workspace, data_set: DataSet, snapshot: Snapshot) -> RiskSnaps
     )
 
 
-def _signals(weights: dict[str, Decimal], scores: Any) -> list[Signal]:
+def _signals(batch_id: uuid.UUID, weights: dict[str, Decimal], scores: Any) -> list[Signal]:
     reasons = {row["symbol"]: row for row in scores.iter_rows(named=True)}
     return [
         Signal(
+            batch_id=batch_id,
             symbol=symbol,
             target_weight=weight,
             score=reasons[symbol]["score"] if symbol in reasons else None,

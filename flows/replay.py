@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func
-from sqlmodel import col, select as query
+from sqlmodel import col
+from sqlmodel import select as query
 
 from flows.errors import DemoError, ServerError
 from flows.process import ChildProcess
@@ -110,9 +111,9 @@ def _state_of_play(work: Workspace) -> str:
         book = session.exec(query(Book)).one()
         orders = session.exec(query(func.count()).select_from(Order)).one()
         fills = session.exec(query(func.count()).select_from(Fill)).one()
-        equity = session.exec(query(EquityMark.equity).order_by(col(EquityMark.id).desc())).first()
+        mark = session.exec(query(EquityMark).order_by(col(EquityMark.id).desc())).first()
     clock = _market_clock(book.market_time)
-    money = "" if equity is None else f", equity {equity:,.2f} USD"
+    money = "" if mark is None else f", equity {mark.equity:,.2f} USD"
     return f"{clock} {book.mode}, {orders} orders, {fills} fills{money}"
 
 

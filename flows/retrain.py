@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 
-from prefect import flow
+from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
 from flows import links
@@ -34,8 +34,10 @@ def retrain(
             with work.ledger.session() as session:
                 known = links.newest_model(session, plan.name, plan.hash, window.as_of)
             if known is not None and known.expires_at > session_close(window.session):
+                get_run_logger().info("%s is kept until %s", known.id, known.expires_at.date())
                 return known.id
         model = fit(work, strategy, window.as_of)
+    get_run_logger().info("%s trained on %s to %s", model.id, model.trained_from, model.trained_to)
     create_markdown_artifact(
         key="model",
         markdown=f"# Model `{model.id}`\n\nTrained on `{model.data_set_id}`, {model.trained_from} to "

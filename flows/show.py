@@ -64,7 +64,8 @@ def write_day(day: date | None) -> Path:
 
     with open_workspace() as work, work.ledger.session() as session:
         if day is None:
-            day = session.exec(select(EquityMark.session).order_by(col(EquityMark.session).desc())).first()
+            last = session.exec(select(EquityMark).order_by(col(EquityMark.session).desc())).first()
+            day = last.session if last else None
         if day is None:
             raise LinkMissing("the ledger has no traded day yet; trade one with: executor run")
         return write_day_report(session, day=day, out=work.reports / "day" / f"{day}.html")

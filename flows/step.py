@@ -8,7 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from prefect import get_run_logger, runtime, task
 from prefect.cache_policies import NO_CACHE
-from prefect.states import State
+from prefect.client.schemas.objects import State
 from prefect.tasks import Task
 from sqlalchemy.exc import OperationalError
 

@@ -91,7 +91,7 @@ def show(figures: dict[str, Any], console: Console, state: Path) -> None:
     seen.add_row("ledger", f"{here} executor status | signals list | audit verify")
     seen.add_row("flow runs", f"{here} sallyport up --port 0")
     console.print(seen)
-    console.print(f"\nDone in {figures['seconds']:.0f} s; nothing is left running.")
+    console.print()
 
 
 def _lines(figures: dict[str, Any]) -> list[tuple[str, str]]:
@@ -111,8 +111,8 @@ def _lines(figures: dict[str, Any]) -> list[tuple[str, str]]:
         ("batch", f"{batch['id'][:8]} {batch['state']}: {batch['signals']} signals, gross {batch['gross']}, "
                   f"approved by {batch['approver']}"),
         ("best scores", ", ".join(f"{row['symbol']} {row['score']:.3f} ({row['weight']})" for row in batch["top"])),
-        ("orders", f"{orders['sent']} sent, {orders['filled']} filled, {orders['refused']} refused by limits, "
-                   f"{orders['other']} ended otherwise"),
+        ("orders", f"{orders['sent']} sent: {orders['filled']} filled, {orders['partly_filled']} in part, "
+                   f"{orders['unfilled']} unfilled; {orders['refused']} refused by limits"),
         ("fills", f"{figures['fills']['count']} executions, {figures['fills']['notional']} USD"),
         ("costs expected", f"{costs['expected_usd']} USD ({costs['expected_bps']} bps): fees {costs['expected']['fees']}, "
                            f"spread {costs['expected']['spread']}, impact {costs['expected']['impact']}"),
@@ -188,13 +188,14 @@ def _batch(session: Session, links: dict[str, Any]) -> dict[str, Any]:
 
 
 def _orders(session: Session) -> dict[str, Any]:
-    states = [order.state for order in session.exec(select(Order))]
+    orders = session.exec(select(Order)).all()
+    states = [order.state for order in orders]
     refused = len(session.exec(select(Decision.seq).where(Decision.verdict == "refused")).all())
-    filled = sum(state.upper() == "FILLED" for state in states)
     return {
-        "sent": len(states),
-        "filled": filled,
-        "other": len(states) - filled,
+        "sent": len(orders),
+        "filled": sum(order.filled_qty == order.qty for order in orders),
+        "partly_filled": sum(0 < order.filled_qty < order.qty for order in orders),
+        "unfilled": sum(order.filled_qty == 0 for order in orders),
         "refused": refused,
         "states": {state: states.count(state) for state in sorted(set(states))},
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from datetime import UTC, date, datetime
 
-from prefect import flow
+from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
 from flows import links
@@ -33,6 +33,10 @@ def validate(as_of: date | None = None, clock: datetime | None = None) -> str:
         if run.verdict != "passed":
             deliver_alerts(work)  # now: the flow that delivers at night is one of those that will not run
     findings = run.checks.get("findings", [])
+    get_run_logger().info(
+        "%s: %d expectations, %d failed, %d findings, %d symbols quarantined",
+        run.verdict, run.checks["expectations"], run.checks["failed"], len(findings), len(run.checks["quarantined"]),
+    )  # fmt: skip
     blocking = [finding for finding in findings if finding.get("severity") == "block"]
     create_markdown_artifact(key="validation", markdown=_page(run, findings), description=f"Verdict: {run.verdict}")
     if run.verdict != "passed":

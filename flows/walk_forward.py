@@ -38,6 +38,10 @@ def walk_forward(
             metrics = judge(work, strategy, model)
         else:
             metrics = model.metrics
+    get_run_logger().info(
+        "Sharpe %s net of costs, drawdown %s, %s sessions out of sample",
+        *(_figure(metrics.get(name)) for name in ("sharpe_net", "max_drawdown", "sessions")),
+    )
     create_table_artifact(
         key="walk-forward",
         table=[{"metric": name, "value": value} for name, value in metrics.items()],
@@ -70,12 +74,16 @@ def judge(work: Workspace, strategy: str | None, model: ModelVersion) -> dict[st
     result.returns.write_parquet(path)
     daily_ic(result.scores).write_parquet(path.with_suffix(".ic.parquet"))
     path.with_suffix(".folds.json").write_text(json.dumps(_plain(result.folds)), encoding="utf-8")
-    metrics = _plain(result.metrics)
+    metrics: dict[str, Any] = _plain(result.metrics)
     with work.ledger.session() as session:
         known = session.get(ModelVersion, model.id)
         if known is None or known.metrics != metrics or known.walk_forward_path != str(path):
             record_metrics(session, model.id, metrics, str(path))
     return metrics
+
+
+def _figure(value: Any) -> str:
+    return "unknown" if value is None else f"{value:.3g}" if abs(value) < 100 else f"{value:,.0f}"
 
 
 def _plain(value: Any) -> Any:

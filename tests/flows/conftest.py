@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from flows.server import PrefectServer, use_server
+from flows.server import PrefectServer, settle, use_server
 
 STRATEGY = """
 name = "small"
@@ -37,6 +37,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect
         use_server(server.home, server.api_url)
         server.wait_ready()
         yield server
+        settle()
     os.environ.clear()
     os.environ.update(before)
 

@@ -81,7 +81,7 @@ def test_an_as_of_that_has_not_closed_is_refused_as_too_early():
 
 
 def test_a_day_without_session_is_refused_with_the_nearest():
-    with pytest.raises(WindowRefused, match="Sunday 2026-11-22 is not a session.*--as-of 2026-11-20"):
+    with pytest.raises(WindowRefused, match=r"Sunday 2026-11-22 is not a session.*--as-of 2026-11-20"):
         require_window("ingest", date(2026, 11, 22), clock=at("2026-11-22T17:00"))
 
 
