@@ -57,13 +57,8 @@ def predict(model: TrainedModel, features: pl.DataFrame) -> np.ndarray:
     return np.asarray(model.booster.predict(x, num_threads=THREADS), dtype=np.float64)
 
 
-_SCHEMA = pl.Schema(
-    {
-        "symbol": pl.String,
-        "score": pl.Float64,
-        "contributions": pl.List(pl.Struct({"feature": pl.String, "contribution": pl.Float64})),
-    }
-)
+_REASONS = pl.List(pl.Struct({"feature": pl.String, "contribution": pl.Float64}))
+_SCHEMA = pl.Schema([("symbol", pl.String()), ("score", pl.Float64()), ("contributions", _REASONS)])
 
 
 def _refuse_other_features(model: TrainedModel, features: pl.DataFrame) -> None:

@@ -73,4 +73,4 @@ def solve(
     solution = solver.solve()
     if str(solution.status) not in ("Solved", "AlmostSolved"):
         raise OptimiserError(f"no weights for {n} names: the solver ended {solution.status}")
-    return np.clip(np.asarray(solution.x)[:n], 0.0, caps.upper)
+    return np.asarray(np.clip(np.asarray(solution.x)[:n], 0.0, caps.upper), dtype=np.float64)

@@ -167,16 +167,19 @@ def _solve(
     held: Floats,
 ) -> Floats:
     previous = None if cost is None else held
-    terms = {"risk_aversion": risk_aversion, "cost": cost, "previous": previous}
     try:
-        weights = skfolio_weights(names, mu, returns, caps, **terms)
+        weights = skfolio_weights(
+            names, mu, returns, caps, risk_aversion=risk_aversion, cost=cost, previous=previous
+        )
         if caps.admits(weights, tolerance=1e-5):
             return weights
         log.warning("skfolio's weights for %d names break the caps; solving directly", len(names))
     except Exception as error:  # a solver may fail in any way; each has the same answer
         log.warning("skfolio failed for %d names (%s); solving directly", len(names), error)
     try:
-        return mean_variance.solve(mu, shrunk_covariance(returns), caps, **terms)
+        return mean_variance.solve(
+            mu, shrunk_covariance(returns), caps, risk_aversion=risk_aversion, cost=cost, previous=previous
+        )
     except (OptimiserError, ValueError, np.linalg.LinAlgError) as error:
         log.warning("the direct solver failed too (%s); equal weights under the caps", error)
         return equal_weights(caps)

@@ -32,7 +32,7 @@ def select(scores: Floats, held: NDArray[np.bool_], *, names: int, keep: float) 
     stays = within[held[within]][:names]
     fresh = order[~np.isin(order, stays)][: names - len(stays)]
     chosen = np.concatenate([stays, fresh])
-    return chosen[np.argsort(-scores[chosen], kind="stable")].astype(np.int64)
+    return np.asarray(chosen[np.argsort(-scores[chosen], kind="stable")], dtype=np.int64)
 
 
 def expected_returns(scores: Floats, daily_volatility: Floats, horizon_sessions: int) -> Floats:
@@ -48,7 +48,8 @@ def expected_returns(scores: Floats, daily_volatility: Floats, horizon_sessions:
     standard = (
         (scores - known.mean()) / deviation if deviation > 0.0 else np.where(np.isnan(scores), np.nan, 0.0)
     )
-    return ASSUMED_IC * daily_volatility * np.clip(standard, -3.0, 3.0) / np.sqrt(horizon_sessions)
+    bounded = np.clip(standard, -3.0, 3.0)
+    return np.asarray(ASSUMED_IC * daily_volatility * bounded / np.sqrt(horizon_sessions), dtype=np.float64)
 
 
 def hold_within_band(target: Floats, previous: Floats, caps: Caps, *, band: float) -> Floats:

@@ -80,10 +80,11 @@ def block_bootstrap(
     figures = np.empty((paths, 4))
     lowest = np.empty(paths)
     ahead = np.empty(paths)
-    sampler = StationaryBootstrap(length, np.arange(len(x)), seed=seed)
+    # arch draws with probability 1 / length, so a length need not be whole, whatever its hint says.
+    sampler = StationaryBootstrap(length, np.arange(len(x)), seed=seed)  # type: ignore[arg-type]
     for i, (drawn, _) in enumerate(sampler.bootstrap(paths)):
         path = x[drawn[0]]
-        wealth = np.cumprod(1.0 + path)
+        wealth = np.cumprod(1.0 + path, dtype=np.float64)
         fan[i] = wealth[at]
         lowest[i] = wealth.min()
         figures[i] = _figures(path, wealth)
@@ -91,7 +92,7 @@ def block_bootstrap(
             ahead[i] = wealth[-1] > np.prod(1.0 + m[drawn[0]])
 
     names = ("terminal_wealth", "cagr", "max_drawdown", "sharpe")
-    observed = _figures(x, np.cumprod(1.0 + x))
+    observed = _figures(x, np.cumprod(1.0 + x, dtype=np.float64))
     result: dict[str, Any] = {
         "paths": paths,
         "sessions": len(x),

@@ -33,7 +33,7 @@ def _series(returns: ArrayLike) -> Floats:
 
 def wealth(returns: ArrayLike) -> Floats:
     """Compounded wealth per unit invested, (n,): after each session."""
-    return np.cumprod(1.0 + np.asarray(returns, dtype=np.float64))
+    return np.cumprod(1.0 + np.asarray(returns, dtype=np.float64), dtype=np.float64)
 
 
 def sharpe(returns: ArrayLike, periods: int = SESSIONS_A_YEAR) -> float:

@@ -7,6 +7,9 @@ returns are thus all out of sample. What comes out is reported as it is; nothing
 Two results fail instead of being reported, since they are too good to be true for daily equity data: a
 mean daily information coefficient beyond 0.2 and an annualised Sharpe ratio beyond 5, gross of costs.
 Something then knows the future.
+
+One thing it cannot see: the names are those of the price file. A file of today's index members holds no
+company that failed or was dropped, which flatters the strategy and its benchmark alike (survivorship).
 """
 
 from __future__ import annotations
@@ -78,7 +81,8 @@ def walk_forward(
     splits = _splits(len(panel.sessions), strategy)
     scores, folds = _score_folds(rows, splits, panel.sessions, strategy, tell)
     ic = daily_ic(scores)
-    _refuse_oracle("mean daily information coefficient", float(ic["ic"].mean() or 0.0), IC_MAX)
+    daily = ic["ic"].to_numpy()
+    _refuse_oracle("mean daily information coefficient", float(daily.mean()) if len(daily) else 0.0, IC_MAX)
 
     market = market_of(panel, strategy)
     matrix = _score_matrix(scores, panel.sessions, panel.symbols)
@@ -159,10 +163,17 @@ def _score_folds(
     scores, folds = [], []
     # Folds are independent and LightGBM works outside Python's lock: whole folds side by side.
     with ThreadPoolExecutor(WORKERS, thread_name_prefix="fold") as pool:
-        for found, fold in pool.map(lambda split: _score_fold(rows, split, sessions, strategy), splits):
-            scores.append(found)
-            folds.append(fold)
-            tell("folds", len(folds), len(splits))
+        pending = [pool.submit(_score_fold, rows, split, sessions, strategy) for split in splits]
+        try:
+            for done in pending:
+                found, fold = done.result()
+                scores.append(found)
+                folds.append(fold)
+                tell("folds", len(folds), len(splits))
+        except BaseException:
+            # An error or Ctrl-C must not wait for folds nobody will read.
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return pl.concat(scores), folds
 
 
@@ -207,7 +218,7 @@ def _score_matrix(
 def _with_ic(folds: list[dict[str, Any]], ic: pl.DataFrame) -> list[dict[str, Any]]:
     out = []
     for fold in folds:
-        inside = ic.filter(pl.col("date").is_between(fold["test_from"], fold["test_to"]))["ic"]
+        inside = ic.filter(pl.col("date").is_between(fold["test_from"], fold["test_to"]))["ic"].to_numpy()
         out.append({**fold, "ic": float(inside.mean()) if len(inside) else math.nan})
     return out
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -66,6 +70,36 @@ def test_the_same_data_strategy_and_seed_give_the_same_artifact(
     second = artifact.save(train(shuffled, quick_strategy, as_of=as_of), tmp_path / "b")
     assert first[1] == second[1]
     assert first[0].read_bytes() == second[0].read_bytes()
+
+
+def test_another_process_makes_the_same_artifact(
+    prices: pl.DataFrame, model: TrainedModel, quick_strategy: Strategy, as_of: dt.date, tmp_path: Path
+) -> None:
+    prices.write_parquet(tmp_path / "prices.parquet")
+    (tmp_path / "strategy.json").write_bytes(msgspec.json.encode(quick_strategy))
+    program = f"""
+import datetime, msgspec, pathlib, polars
+from models.alpha import artifact
+from models.alpha.features import compute_features
+from models.alpha.labels import forward_return
+from models.alpha.training import train
+from models.strategy import Strategy
+folder = pathlib.Path({str(tmp_path)!r})
+prices = polars.read_parquet(folder / "prices.parquet")
+strategy = msgspec.json.decode((folder / "strategy.json").read_bytes(), type=Strategy)
+rows = compute_features(prices).join(forward_return(prices, 5), on=["symbol", "date"])
+model = train(rows, strategy, as_of=datetime.date.fromisoformat({as_of.isoformat()!r}))
+print(artifact.save(model, folder)[1])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONHASHSEED": "123", "OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == artifact.save(model, tmp_path / "here")[1]
 
 
 def test_another_seed_gives_another_artifact(
@@ -172,8 +206,6 @@ def test_no_rows_are_scored_as_no_rows_and_a_missing_feature_is_named(
 
 
 def test_a_model_of_other_feature_definitions_does_not_score(model: TrainedModel, rows: pl.DataFrame) -> None:
-    from dataclasses import replace
-
     with pytest.raises(TrainingError, match="train it again"):
         score(replace(model, feature_hash="0" * 64), rows.tail(5))
 
