@@ -129,6 +129,8 @@ class Groups:
         """A member ended without trading to its end: canceled, expired, rejected."""
         if not order.order_class or order.status == "replaced":
             return
+        if order.order_class == "oco" and order.status == "canceled":
+            return  # an elected stop-loss has just cancelled it; a client's cancel went through cancel_with
         for leg in order.legs:
             if leg.is_open:
                 self._exchange.terminate(leg, order.status if order.status in TERMINAL else "canceled", t)

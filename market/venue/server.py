@@ -33,8 +33,6 @@ from market.venue.trading_stream import TradingConnection
 from market.venue.update_faults import UpdateFaults
 
 PUMP_S = 0.01
-BODY_BYTES_MAX = 1024 * 1024
-"""An order is under a kilobyte; a megabyte is aiohttp's own default and refuses a flood."""
 BODY_TIMEOUT_S = 10.0
 CONNECTIONS_MAX = 2000
 """Open sockets on the public port; one account needs three."""
@@ -105,10 +103,8 @@ class Server:
         self._pump = asyncio.create_task(self._run_pump())
 
     async def _listen(self, handler: Handler, port: int) -> int:
-        # Lingering would wait for the rest of a body nobody wants; a request head has ten seconds to arrive.
-        runner = web.ServerRunner(
-            web.Server(handler, access_log=None, lingering_time=1.0, keepalive_timeout=75.0, client_max_size=BODY_BYTES_MAX)
-        )
+        # Lingering would wait for the rest of a body nobody wants. aiohttp itself refuses bodies over a megabyte.
+        runner = web.ServerRunner(web.Server(handler, access_log=None, lingering_time=1.0, keepalive_timeout=75.0))
         await runner.setup()
         site = web.TCPSite(runner, self.host, port, backlog=512, shutdown_timeout=0.2)
         try:

@@ -49,6 +49,13 @@ def wire(venue: RehearsalVenue) -> Wire:
     return Wire(venue)
 
 
+@pytest.fixture(scope="module")
+def shared_wire() -> Iterator[Wire]:
+    """Raw HTTP to a venue that a whole module shares: for refusals, which leave nothing behind."""
+    with RehearsalVenue(Options(speed=0, start="10:00", rate_limit=0, symbols=SYMBOLS)) as shared:
+        yield Wire(shared)
+
+
 @pytest.fixture
 def trading(venue: RehearsalVenue) -> TradingClient:
     """alpaca-py's TradingClient on `venue`."""
