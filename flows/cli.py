@@ -30,6 +30,7 @@ app.add_typer(model, name="model")
 app.add_typer(report, name="report")
 app.add_typer(flows, name="flows")
 
+INTERRUPTED = 130
 Day = Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", help="Session; default: the newest.")]
 
 
@@ -39,11 +40,12 @@ def data_ingest(
     sectors: Annotated[Path | None, typer.Option(help="GICS sector file (CSV with Symbol, Sector).")] = None,
 ) -> None:
     """Take a price file into the history as one immutable data set."""
-    from flows.intake import take_in
+    from flows.intake import read_source, take_in
     from flows.workspace import open_workspace
 
+    delivery = read_source(prices, str(sectors) if sectors else None)  # a bad file starts no ledger
     with open_workspace() as work:
-        stored = take_in(work, prices, str(sectors) if sectors else None)
+        stored = take_in(work, delivery)
     typer.echo(
         f"{stored.id}: {stored.rows:,} rows, {stored.symbols} symbols, {stored.first_session} to "
         f"{stored.last_session}, from {stored.source}"
@@ -234,9 +236,9 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
     except KeyboardInterrupt:
-        _fail("interrupted; nothing is left running", 130)
+        _fail("interrupted; nothing is left running", INTERRUPTED)
     except typer.Abort:
-        _fail("aborted", 130)
+        _fail("aborted", INTERRUPTED)
     except Exception as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             error.show()  # type: ignore[attr-defined]
@@ -246,6 +248,8 @@ def main() -> None:
             raise
         format_message = getattr(error, "format_message", error.__str__)
         _fail(" ".join(format_message().split()), expected)
+    if code == INTERRUPTED:  # Typer turns the interrupt into this
+        _fail("interrupted; nothing is left running", INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -143,9 +143,9 @@ def read_plan(data: Path | None, sectors: Path | None, speed: float) -> Plan:
 
     if sectors is not None and data is None:
         raise DemoError("--sectors goes with --data; the built-in sample brings its own sectors")
-    source = str(data.resolve()) if data else SAMPLE
-    given = str(sectors.resolve()) if sectors else None
-    prices, _, _, _ = read_source(source, given)
+    source = str(data) if data else SAMPLE
+    given = str(sectors) if sectors else None
+    prices = read_source(source, given).prices
     last: date = prices["date"].max()  # type: ignore[assignment]
     as_of = previous_session(last) if is_session(last) else None
     if as_of is None or not (prices["date"] == as_of).any():

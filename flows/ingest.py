@@ -7,7 +7,7 @@ from datetime import date, datetime
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
 
-from flows.intake import SAMPLE, take_in
+from flows.intake import SAMPLE, read_source, take_in
 from flows.step import admit, step
 from flows.workspace import Workspace, open_workspace
 from sql.tables import DataSet
@@ -52,4 +52,4 @@ def ingest(
 
 @step("store prices")
 def store(work: Workspace, prices: str, sectors: str | None, through: date | None) -> DataSet:
-    return take_in(work, prices, sectors, through=through)
+    return take_in(work, read_source(prices, sectors), through=through)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,30 +19,39 @@ if TYPE_CHECKING:
 SAMPLE = "sample"
 
 
-def read_source(source: str, sectors: str | None) -> tuple[pl.DataFrame, pl.DataFrame, str, dict[str, Any]]:
-    """Prices, instruments, a name for the source and what in it is modelled.
+@dataclass(frozen=True)
+class Delivery:
+    """Prices and instruments as they were read, before anything is stored."""
 
-    `source` is ``sample`` or the path of a Parquet or CSV file; `sectors` the path of a GICS file.
-    """
+    prices: pl.DataFrame
+    instruments: pl.DataFrame
+    source: str
+    modelled: dict[str, Any]
+    """What of it was modelled, not observed; empty for real data."""
+
+
+def read_source(source: str, sectors: str | None) -> Delivery:
+    """Read ``sample`` or a Parquet or CSV file, with the GICS file at `sectors` if there is one."""
     import polars as pl
 
     if source == SAMPLE:
         from market.sample import SAMPLE_MODELLED, SAMPLE_SOURCE, sample_instruments, sample_prices
 
-        return sample_prices(), sample_instruments(), SAMPLE_SOURCE, dict(SAMPLE_MODELLED)
+        return Delivery(sample_prices(), sample_instruments(), SAMPLE_SOURCE, dict(SAMPLE_MODELLED))
     from market.ingest import read_prices
     from market.instruments import read_sectors
 
+    prices = read_prices(Path(source))
     instruments = (
         read_sectors(Path(sectors))
         if sectors
         else pl.DataFrame(schema={"symbol": pl.String, "name": pl.String, "sector": pl.String})
     )
-    return read_prices(Path(source)), instruments, Path(source).name, {}
+    return Delivery(prices, instruments, Path(source).name, {})
 
 
-def take_in(work: Workspace, source: str, sectors: str | None = None, *, through: date | None = None) -> DataSet:
-    """Store the prices of `source` as a data set and record it with its instruments.
+def take_in(work: Workspace, delivery: Delivery, *, through: date | None = None) -> DataSet:
+    """Store the prices of a delivery as a data set and record it with its instruments.
 
     Parameters
     ----------
@@ -52,14 +62,14 @@ def take_in(work: Workspace, source: str, sectors: str | None = None, *, through
     """
     import polars as pl
 
-    prices, instruments, name, modelled = read_source(source, sectors)
+    prices = delivery.prices
     if through is not None:
         prices = prices.filter(pl.col("date") <= through)
         if prices.is_empty():
-            raise FlowError(f"{source} has no row up to {through}; use an earlier file or a later as-of date")
-    stored = work.history.write(prices, source=name, modelled=modelled)
+            raise FlowError(f"{delivery.source} has no row up to {through}; use an earlier file or a later as-of date")
+    stored = work.history.write(prices, source=delivery.source, modelled=delivery.modelled)
     with work.ledger.session() as session:
-        upsert_instruments(session, _instruments(session, prices, instruments, stored.last_session))
+        upsert_instruments(session, _instruments(session, prices, delivery.instruments, stored.last_session))
         return record_data_set(
             session,
             DataSet(

@@ -25,7 +25,8 @@ def run(*, port: int) -> None:
     known = running_server(settings.state_dir)
     if known:
         raise ServerError(f"`sallyport up` is already running on {settings.state_dir} ({known}); stop that one first")
-    with open_workspace(settings) as work, PrefectServer(settings.state_dir, port=port) as server:
+    prefect = PrefectServer(settings.state_dir, port=port)  # refuses a port in use before anything runs
+    with open_workspace(settings) as work, prefect as server:
         with console.status("starting the Prefect server") as status:
             server.wait_ready(lambda waited: status.update(f"starting the Prefect server, {waited:.0f} s"))
             status.update("deploying prefect.yaml")
