@@ -150,6 +150,7 @@ def build_server(options: Options) -> Server:
     plan = load_plan(options.faults, options.seed) if options.faults else FaultPlan(options.seed)
     journal = Journal(options.journal)
     begins = start_time(day, options.start)
+    journal.record("header", begins, {"options": _journaled(options, day)})
     exchange = Exchange(
         tape, start=begins, seed=options.seed, accounts=options.accounts, cash=options.cash, rules=options.rules,
         faults=plan, record=journal.record if journal.on else None,
@@ -167,6 +168,14 @@ def build_server(options: Options) -> Server:
         flush_s=0.02 if options.speed <= FAST_SPEED else 0.05,
         conflate=options.conflate,
     )  # fmt: skip
+
+
+def _journaled(options: Options, day: dt.date) -> dict[str, Any]:
+    """What a replay needs: everything but addresses, files of its own and keys."""
+    left_out = {"host", "port", "control_port", "journal", "key_id", "secret_key", "polygon_key", "rate_limit"}
+    fields = {name: value for name, value in vars(options).items() if name not in left_out}
+    return {**fields, "speed": float(options.speed), "date": day, "data": str(options.data.resolve()) if options.data else None,
+            "faults": str(options.faults.resolve()) if options.faults else None}  # fmt: skip
 
 
 def ready_line(server: Server) -> dict[str, Any]:
@@ -193,6 +202,46 @@ def ready_line(server: Server) -> dict[str, Any]:
         "speed": server.clock.speed,
         "accounts": accounts,
     }
+
+
+def read_journal(
+    path: Path,
+    *,
+    kinds: list[str] | None = None,
+    account: int | None = None,
+    after: int = 0,
+    wire: bool = False,
+    replay_to: Path | None = None,
+) -> int:
+    """`executor venue journal PATH`: print lines as JSON, with wall times when `wire`; or replay and compare.
+
+    Returns the exit code: 0, or 3 when a replay differs. VenueError when the journal cannot be read.
+    """
+    from market.venue.replay import read_lines, replay
+
+    if replay_to is not None:
+        same = replay(path, replay_to)
+        print(f"the replay in {replay_to} {'equals' if same else 'DIFFERS from'} {path}")
+        return 0 if same else 3
+    stamps = _wall_times(path) if wire else {}
+    for line in read_lines(path):
+        if (kinds and line["kind"] not in kinds) or line["n"] <= after:
+            continue
+        if account is not None and line.get("account") not in (None, account):
+            continue
+        print(msgspec.json.encode({**line, **stamps.get(line["n"], {})}).decode())
+    return 0
+
+
+def _wall_times(path: Path) -> dict[int, dict[str, int]]:
+    beside = path.with_name(path.name + ".wire")
+    found: dict[int, dict[str, int]] = {}
+    if beside.is_file():
+        for raw in beside.read_bytes().split(b"\n")[:-1]:
+            line = msgspec.json.decode(raw)
+            if "n" in line:
+                found[line["n"]] = {"wall_ns": line["wall_ns"], "boot_ns": line["boot_ns"]}
+    return found
 
 
 async def _serve(options: Options) -> None:

@@ -64,17 +64,12 @@ class Control:
             name = path.removeprefix("/faults").strip("/")
             if name and not name.isdigit():
                 raise ControlError(f"no such fault: {name}")
-            return {"disarmed": server.faults.clear(int(name) if name else None)}
+            return {"disarmed": server.disarm(int(name) if name else None)}
+        server.exchange.advance(server.clock.now())
         try:
-            fault = server.faults.add(fields)
-            try:
-                server.effects.schedule(fault)
-            except FaultPlanError:
-                server.faults.clear(fault.number)
-                raise
+            fault = server.arm(fields)
         except FaultPlanError as reason:
             raise ControlError(str(reason)) from None
-        server.exchange.advance(server.exchange.now)
         server.dispatch()
         server.flush_market_data()
         return fault.view()

@@ -95,6 +95,8 @@ class Gateway:
         answer.raw = answer.encode()
         if self.journal.on:
             body = answer.raw.decode("utf-8", "replace")
+            if self.polygon.base_url:
+                body = body.replace(self.polygon.base_url, "")  # a free port is no part of the session
             self.journal.record("answer", exchange.now, {"status": answer.status, "body": body})
         exchange.advance(exchange.now)
         return answer

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import itertools
+import secrets
 from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Any
@@ -53,19 +54,19 @@ class PolygonRest:
         self._requests += 1
         return f"{seed_of(self.exchange.seed, 'polygon', self._requests):016x}" * 2
 
-    def refuse(self, status: int, kind: str, message: str) -> Answer:
-        """An error answer: 401 and 429 carry `error`, the others `message`."""
-        key = "error" if kind == "ERROR" else "message"
-        return Answer(status, {"status": kind, "request_id": self._request_id(), key: message})
+    @staticmethod
+    def refuse(status: int, message: str) -> Answer:
+        """What is refused before it is a request of the session: its id comes from nowhere in the seed."""
+        return Answer(status, {"status": "ERROR", "request_id": secrets.token_hex(16), "error": message})
 
     def unauthorized(self) -> Answer:
         """A key nobody knows."""
-        return self.refuse(401, "ERROR", "Unknown API Key")
+        return self.refuse(401, "Unknown API Key")
 
     def rate_limited(self) -> Answer:
         """Too many requests."""
         return self.refuse(
-            429, "ERROR",
+            429,
             "You've exceeded the maximum requests per minute, please wait or upgrade your subscription to continue. "
             "https://massive.com/pricing",
         )  # fmt: skip

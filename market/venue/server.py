@@ -7,6 +7,7 @@ import errno
 import secrets
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 from urllib.parse import parse_qsl
 
 from aiohttp import web
@@ -17,9 +18,9 @@ from market.venue.control import Control
 from market.venue.credentials import Credentials
 from market.venue.data_stream import DataConnection
 from market.venue.effects import Effects
-from market.venue.errors import AddressInUse, VenueError
+from market.venue.errors import AddressInUse, FaultPlanError, VenueError
 from market.venue.exchange import Exchange, Update
-from market.venue.faults import REQUEST, UPDATE, FaultPlan
+from market.venue.faults import KINDS, NOW, REQUEST, UPDATE, Fault, FaultPlan
 from market.venue.gateway import Gateway
 from market.venue.journal import Journal
 from market.venue.market_feed import MarketFeed
@@ -137,7 +138,33 @@ class Server:
         for runner in self._runners:
             await runner.cleanup()
         self._runners.clear()
+        self.close_journal()
+
+    def close_journal(self) -> None:
+        """The last line and the end of the file."""
+        self.journal.record("end", self.exchange.now, {})
         self.journal.close()
+
+    # --- faults ------------------------------------------------------------------------------------------
+
+    def arm(self, fields: dict[str, Any]) -> Fault:
+        """Arm a fault, or let it act at once; FaultPlanError when it cannot be."""
+        fault = self.faults.add(fields)
+        kind = KINDS[fault.kind]
+        if self.journal.on and (kind.point != NOW or fault.time is not None):
+            self.journal.record("arm", self.exchange.now, {"fault": fields})
+        try:
+            self.effects.schedule(fault)
+        except FaultPlanError:
+            self.faults.clear(fault.number)
+            raise
+        self.exchange.advance(self.exchange.now)
+        return fault
+
+    def disarm(self, number: int | None) -> int:
+        """Disarm one fault or all; how many."""
+        self.journal.record("disarm", self.exchange.now, {"number": number})
+        return self.faults.clear(number)
 
     def clients(self) -> list[Client]:
         """Every open socket."""
@@ -237,9 +264,11 @@ class Server:
         self.exchange.advance(self.clock.now())
         dialect, account = self.gateway.identify(asked, request.headers)
         if account < 0:
+            self.journal.wire("refused", {"status": self.gateway.auth_status, "method": asked.method, "path": asked.path})
             return respond(self.gateway.unknown(dialect))
         limited, headers = self.gateway.admit(dialect, account)
         if limited is not None:
+            self.journal.wire("refused", {"status": 429, "method": asked.method, "path": asked.path, "account": account})
             return respond(limited)
         if self.faults.has(REQUEST) or self.distortions.on:
             return await self._serve_faulty(request, asked, dialect, account, headers)

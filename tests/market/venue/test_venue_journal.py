@@ -1,0 +1,147 @@
+"""The journal: complete enough for an outside checker, and a session replayed from it is the same session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from venue_clients import Wire
+
+from market.venue.command import read_journal
+from market.venue.errors import VenueError
+from market.venue.rehearsal import RehearsalVenue
+from market.venue.replay import read_lines, replay
+
+
+def busy_session(venue: RehearsalVenue) -> None:
+    """Orders of many kinds, some refused, a replacement, faults, a halt, and the close."""
+    wire = Wire(venue)
+    second = Wire(venue, 1)
+    control = venue.server.control.perform
+    wire.order(qty="20")
+    second.order(symbol="RRC", qty="5000")
+    first = wire.order(type="limit", limit_price="100", qty="7").json()["id"]
+    wire("PATCH", f"/v2/orders/{first}", {"qty": 9})
+    wire.order(qty="-1")
+    wire.order(symbol="KO", qty="10", time_in_force="gtc", order_class="bracket",
+               take_profit={"limit_price": "90"}, stop_loss={"stop_price": "20"})  # fmt: skip
+    venue.call(lambda: control("POST", "/faults", {"kind": "split_fill", "parts": 2, "symbol": "MSFT"}))
+    wire.order(symbol="MSFT", qty="6")
+    venue.call(lambda: control("POST", "/faults", {"kind": "halt", "symbol": "AMD", "seconds": 60.0}))
+    wire.order(symbol="AMD", qty="3")
+    wire.order(symbol="GE", qty=None, notional="250.50")
+    venue.call(lambda: control("POST", "/faults", {"kind": "foreign_order", "symbol": "BAC", "qty": "2"}))
+    wire.get("/v2/aggs/ticker/AAPL/range/1/minute/2022-12-28/2022-12-28", apiKey=venue.address["polygon_key"], limit=5)
+    for _ in range(20):
+        venue.advance(61)
+    wire("DELETE", "/v2/orders")
+    wire.get("/v2/account")
+    venue.move_to("2022-12-28T21:02:00Z")
+    second.get("/v2/account/activities")
+
+
+@pytest.fixture
+def journal(start_venue: Callable[..., RehearsalVenue], tmp_path: Path) -> Path:
+    path = tmp_path / "journal.jsonl"
+    venue = start_venue(journal=path, accounts=2)
+    busy_session(venue)
+    venue.call(venue.server.close_journal)
+    return path
+
+
+def test_a_session_replayed_from_its_journal_writes_the_same_journal(journal: Path, tmp_path: Path) -> None:
+    assert replay(journal, tmp_path / "again.jsonl")
+
+
+def test_the_same_requests_write_the_same_bytes(
+    start_venue: Callable[..., RehearsalVenue], journal: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.jsonl"
+    venue = start_venue(journal=other, accounts=2)
+    busy_session(venue)
+    venue.call(venue.server.close_journal)
+    assert other.read_bytes() == journal.read_bytes()
+
+
+def test_another_seed_writes_another_session(start_venue: Callable[..., RehearsalVenue], tmp_path: Path) -> None:
+    prices = set()
+    for seed in (7, 8):
+        wire = Wire(start_venue(seed=seed))
+        prices.add(wire.price())
+    assert len(prices) == 2
+
+
+def test_an_outside_checker_can_rebuild_positions_and_cash(journal: Path) -> None:
+    """From match and activity lines alone, by hand, against what the venue answered last."""
+    lines = read_lines(journal)
+    cash = {0: Decimal(100_000), 1: Decimal(100_000)}
+    held: dict[tuple[int, str], Decimal] = {}
+    for line in lines:
+        if line["kind"] == "match":
+            signed = Decimal(line["qty"]) * (1 if line["side"] == "buy" else -1)
+            cash[line["account"]] -= signed * Decimal(line["price"])
+            key = (line["account"], line["symbol"])
+            held[key] = held.get(key, Decimal(0)) + signed
+            assert Decimal(line["cash"]) == cash[line["account"]]
+            assert Decimal(line["position"]) == held[key]
+        elif line["kind"] == "activity":
+            cash[line["account"]] += Decimal(line["net_amount"])
+    requests = [line for line in lines if line["kind"] == "request"]
+    answers = [line for line in lines if line["kind"] == "answer"]
+    assert len(requests) == len(answers)
+    shown = next(
+        msgspec.json.decode(answer["body"])
+        for request, answer in zip(reversed(requests), reversed(answers), strict=True)
+        if request["path"] == "/v2/account"
+    )
+    fees_after = sum(
+        (Decimal(l["net_amount"]) for l in lines if l["kind"] == "activity" and l["account"] == 0), Decimal(0)
+    )
+    assert Decimal(shown["cash"]) == cash[0] - fees_after
+    assert [line["n"] for line in lines] == list(range(1, len(lines) + 1))
+    assert [line["t"] for line in lines] == sorted(line["t"] for line in lines)
+
+
+def test_the_wire_file_stamps_every_line_with_two_clocks(journal: Path) -> None:
+    wire = [msgspec.json.decode(line) for line in journal.with_name(journal.name + ".wire").read_bytes().splitlines()]
+    stamped = [line for line in wire if "n" in line]
+    assert len(stamped) == len(read_lines(journal))
+    assert all(line["wall_ns"] > 10**18 and line["boot_ns"] > 0 for line in stamped)
+
+
+def test_the_reader_prints_what_is_asked_for(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert read_journal(journal, kinds=["match"], account=1, wire=True) == 0
+    shown: list[dict[str, Any]] = [msgspec.json.decode(line) for line in capsys.readouterr().out.splitlines()]
+    assert shown
+    assert {line["kind"] for line in shown} == {"match"}
+    assert {line["account"] for line in shown} == {1}
+    assert all("wall_ns" in line for line in shown)
+
+
+def test_the_reader_replays_and_says_whether_it_is_the_same(
+    journal: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert read_journal(journal, replay_to=tmp_path / "again.jsonl") == 0
+    assert "equals" in capsys.readouterr().out
+    changed = tmp_path / "changed.jsonl"
+    changed.write_bytes(journal.read_bytes().replace(b'\\"qty\\":\\"20\\"', b'\\"qty\\": \\"20\\"', 1)
+                        .replace(b'"qty\\": \\"20\\"', b'"qty\\": \\"21\\"', 1))  # fmt: skip
+    assert read_journal(changed, replay_to=tmp_path / "third.jsonl") == 3
+
+
+def test_a_journal_cut_by_a_crash_can_still_be_read(journal: Path, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.jsonl"
+    cut.write_bytes(journal.read_bytes()[:-37])
+    assert 0 < len(read_lines(cut)) < len(read_lines(journal))
+
+
+@pytest.mark.parametrize("content", [b"", b"{}\n", b"not json\n"])
+def test_what_is_no_journal_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "other.txt"
+    path.write_bytes(content)
+    with pytest.raises(VenueError, match=r"other\.txt"):
+        read_lines(path)
