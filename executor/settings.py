@@ -45,7 +45,6 @@ class BrokerSettings(_Section):
 class FeedSettings(_Section):
     """Where live quotes come from."""
 
-    data_url: str = "https://data.alpaca.markets"
     stream_url: str = "wss://stream.data.alpaca.markets/v2/iex"
     polygon_url: str = "https://api.polygon.io"
     polygon_key: SecretStr = SecretStr("")

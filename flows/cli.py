@@ -51,7 +51,30 @@ def data_ingest(
         f"{stored.last_session}, from {stored.source}"
     )
     if stored.modelled:
-        typer.echo(f"modelled, not observed: {', '.join(stored.modelled['columns'])}. {stored.modelled['how']}")
+        typer.echo(
+            f"modelled, not observed: {', '.join(stored.modelled['columns'])}. {stored.modelled['how']}"
+        )
+
+
+@data.command("download")
+def data_download(
+    symbols: Annotated[list[str], typer.Argument(help="Tickers, for example AAPL MSFT KO.")],
+    start: Annotated[str, typer.Option("--from", metavar="YYYY-MM-DD", help="First day.")],
+    end: Annotated[str, typer.Option("--to", metavar="YYYY-MM-DD", help="Last day.")],
+    out: Annotated[Path, typer.Option(help="Parquet file to write.")] = Path("prices.parquet"),
+    calls_per_minute: Annotated[int, typer.Option(min=0, help="Your plan's limit; 0 for none.")] = 5,
+) -> None:
+    """Fetch daily bars, splits and dividends from Polygon into a file that `data ingest` takes."""
+    from executor.settings import load_settings
+    from market.polygon import download_daily
+
+    feed = load_settings().feed
+    prices = download_daily(
+        symbols, _date(start), _date(end), api_key=feed.polygon_key.get_secret_value(), base=feed.polygon_url,
+        calls_per_minute=calls_per_minute, progress=lambda name, done, all_: typer.echo(f"{done} of {all_}: {name}"),
+    )  # fmt: skip
+    prices.write_parquet(out)
+    typer.echo(f"{out}: {prices.height:,} rows of {len(symbols)} symbols; next: sallyport data ingest {out}")
 
 
 @data.command("status")
@@ -123,10 +146,13 @@ def flows_run(
     as_of: Day = None,
     replay: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Clock to go by (New York unless it has a zone); replay environments only."),
+        typer.Option(
+            metavar="TIME", help="Clock to go by (New York unless it has a zone); replay environments only."
+        ),
     ] = None,
     parameter: Annotated[
-        list[str] | None, typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="Parameter of the flow.")
+        list[str] | None,
+        typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="Parameter of the flow."),
     ] = None,
 ) -> None:
     """Run one flow now, as a real flow run on the server of `sallyport up` or on one of its own."""
@@ -196,7 +222,9 @@ def _clock(text: str | None) -> Any:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise FlowError(f"{text!r} is not a time; write it as YYYY-MM-DDTHH:MM (New York) or with a zone") from None
+        raise FlowError(
+            f"{text!r} is not a time; write it as YYYY-MM-DDTHH:MM (New York) or with a zone"
+        ) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=NEW_YORK)
 
 
