@@ -62,14 +62,12 @@ def download_daily(
     for done, symbol in enumerate(symbols):
         if done and wait_s:
             pause(wait_s)
-        bars = _ask(
-            base, lambda: list(client.list_aggs(symbol, 1, "day", start, end, adjusted=False, limit=50_000))
-        )
+        bars = _ask(base, client.list_aggs, symbol, 1, "day", start, end, adjusted=False, limit=50_000)
         if not bars:
             empty.append(symbol)
             continue
-        splits = _ask(base, lambda: list(client.list_splits(ticker=symbol, limit=1000)))
-        dividends = _ask(base, lambda: list(client.list_dividends(ticker=symbol, limit=1000)))
+        splits = _ask(base, client.list_splits, ticker=symbol, limit=1000)
+        dividends = _ask(base, client.list_dividends, ticker=symbol, limit=1000)
         frames.append(_canonical(symbol, bars, splits, dividends))
         if progress is not None:
             progress(symbol, done + 1, len(symbols))
@@ -134,13 +132,13 @@ def _canonical(
     )
 
 
-def _ask(base: str, call: Callable[[], list[Any]]) -> list[Any]:
-    """One call of the client, its several ways of failing turned into one."""
+def _ask(base: str, call: Callable[..., Iterable[Any]], *args: Any, **query: Any) -> list[Any]:
+    """One call of the client with all its pages, its several ways of failing turned into one."""
     from polygon.exceptions import BadResponse
     from urllib3.exceptions import HTTPError
 
     try:
-        return call()
+        return list(call(*args, **query))
     except BadResponse as error:
         raise IngestError(
             f"Polygon at {base} refuses: {str(error)[:200]}; check POLYGON_API_KEY and the plan"
