@@ -36,7 +36,7 @@ class ChainReport:
 def append(session: Session, kind: str, ref: str, body: dict[str, Any]) -> int:
     """Append one entry in the session's transaction and return its sequence number."""
     canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), default=str)
-    statement = text("SELECT ledger.audit(:kind, :ref, :body)")
+    statement = text("SELECT ledger.append_audit(:kind, :ref, :body)")
     return int(session.execute(statement, {"kind": kind, "ref": ref, "body": canonical}).scalar_one())
 
 

@@ -9,6 +9,7 @@ from alembic.config import Config
 from sqlalchemy import Connection, Engine, text
 
 from sql.errors import LedgerError
+from sql.roles import apply_grants
 from sql.tables import SCHEMA
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -31,8 +32,12 @@ def upgrade(engine: Engine, *, environment: str) -> None:
     """
     with engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
-        connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
+        if connection.execute(text("SELECT to_regnamespace(:name)"), {"name": SCHEMA}).scalar() is None:
+            connection.execute(text(f"CREATE SCHEMA {SCHEMA}"))
+        before = _version(connection)
         command.upgrade(alembic_config(connection), "head")
+        if _version(connection) != before:
+            apply_grants(connection)  # refused without CREATEROLE; executor ledger doctor says so
         connection.execute(
             text(
                 "INSERT INTO ledger.book (one, environment, epoch, holder, mode, mode_reason, "
@@ -47,3 +52,11 @@ def upgrade(engine: Engine, *, environment: str) -> None:
             f"this ledger is for environment {found!r}, but {environment!r} is asked for; "
             f"set SALLYPORT_ENVIRONMENT={found}, or use another state_dir or DATABASE_URL"
         )
+
+
+def _version(connection: Connection) -> str | None:
+    found = connection.execute(text("SELECT to_regclass('ledger.alembic_version')")).scalar()
+    if found is None:
+        return None
+    version: str | None = connection.execute(text("SELECT version_num FROM ledger.alembic_version")).scalar()
+    return version

@@ -215,6 +215,9 @@ class Approval(LedgerTable, table=True):
     environment: str
     content_hash: str = Field(max_length=64)
     decided_at: dt.datetime = _time()
+    key_id: str | None = Field(default=None, max_length=16)
+    signature: str | None = Field(default=None, max_length=128)
+    """Ed25519 over :func:`sql.signatures.statement`, hex; required on a live ledger."""
     __table_args__ = (
         CheckConstraint("verdict IN ('approved','rejected')", name="verdict"),
         CheckConstraint("length(reason) > 0", name="reason_given"),
