@@ -59,7 +59,7 @@ def ledger_template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def ledger(ledger_template: str) -> Iterator[Ledger]:
     """An empty replay ledger of the test's own."""
     name = f"test_{uuid.uuid4().hex[:8]}"
-    source = ledger_template.split("?")[0].rsplit("/", 1)[1]
+    source = ledger_template.split("?", maxsplit=1)[0].rsplit("/", 1)[1]
     maintenance = _other_database(ledger_template, "postgres")
     with psycopg.connect(libpq_url(maintenance), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {source}")
