@@ -20,7 +20,9 @@ def compliance(as_of: date | None = None, clock: datetime | None = None) -> str:
     get_run_logger().info("%d files in %s", len(files), folder)
     listed = "\n".join(f"- `{name}`" for name in files)
     create_markdown_artifact(
-        key="compliance-pack", markdown=f"# {window.as_of}\n\n{listed}", description=f"Compliance pack: {folder}"
+        key="compliance-pack",
+        markdown=f"# {window.as_of}\n\n{listed}",
+        description=f"Compliance pack: {folder}",
     )
     return folder
 

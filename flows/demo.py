@@ -53,7 +53,9 @@ def run(*, data: Path | None, sectors: Path | None, state: Path, speed: float) -
     """Run the demonstration; raises what stopped it, after everything it started is gone."""
     console = Console(highlight=False)
     began = time.monotonic()
-    console.print("[bold]Sallyport[/bold] from prices to paper fills, one session replayed. Ctrl-C stops everything.")
+    console.print(
+        "[bold]Sallyport[/bold] from prices to paper fills, one session replayed. Ctrl-C stops everything."
+    )
     with InterruptOnce() as interrupts, Stages(console) as stages:
         stages.begin("prices")
         plan = read_plan(data, sectors, speed)
@@ -98,7 +100,7 @@ def _run_chain(
     server.wait_ready(lambda waited: stages.say(f"{server.url}, starting"))
     stages.end(server.url)
 
-    stages.begin("flows")
+    stages.begin("loading flows")
     stack.callback(settle)
     with narrated(stages):
         evening = session_close(plan.as_of) + _CHAIN_AFTER
@@ -108,17 +110,20 @@ def _run_chain(
     with work.ledger.session() as session:
         known = data_set(session, plan.as_of)
     if known.id != links["data_set"] or known.last_session != plan.as_of:
-        raise DemoError(f"data set {known.id} ends {known.last_session}, not {plan.as_of}: the flows saw the tape")
+        raise DemoError(
+            f"data set {known.id} ends {known.last_session}, not {plan.as_of}: the flows saw the tape"
+        )
 
     stages.begin("approval")
     stages.end(replay.approve(links["batch"], state))
     stages.begin("venue")
-    venue = replay.start_venue(plan.session, None if plan.prices == "sample" else plan.prices, plan.speed, state, stack)
+    venue = replay.start_venue(
+        plan.session, None if plan.prices == "sample" else plan.prices, plan.speed, state, stack
+    )
     stages.end(f"{venue['rest_url']}, account {venue['account_number']}, {plan.session}")
     stages.begin("session")
     stages.end(replay.trade(venue, plan.session, plan.speed, work, state, stack, stages))
 
-    stages.begin("flows")
     with narrated(stages):
         after = session_close(plan.session) + _COMPLIANCE_AFTER
         pack = call("compliance", as_of=plan.session, clock=after)
@@ -167,11 +172,15 @@ def fresh_folder(state: Path) -> Path | None:
             raise DemoError(f"{state} is not empty and not a demo's folder; choose another with --state")
         owner = (state / _MARK).read_text().strip()
         if owner.isdigit() and int(owner) != os.getpid() and _is_demo(int(owner)):
-            raise DemoError(f"another demo (process {owner}) runs in {state}; stop it, or choose another with --state")
+            raise DemoError(
+                f"another demo (process {owner}) runs in {state}; stop it, or choose another with --state"
+            )
         stop_embedded(state)
         if previous.exists():
             if not (previous / _MARK).exists():
-                raise DemoError(f"{previous} is in the way and not a demo's folder; move it, or choose another --state")
+                raise DemoError(
+                    f"{previous} is in the way and not a demo's folder; move it, or choose another --state"
+                )
             shutil.rmtree(previous)
         state.rename(previous)
         kept = previous

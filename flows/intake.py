@@ -66,7 +66,9 @@ def take_in(work: Workspace, delivery: Delivery, *, through: date | None = None)
     if through is not None:
         prices = prices.filter(pl.col("date") <= through)
         if prices.is_empty():
-            raise FlowError(f"{delivery.source} has no row up to {through}; use an earlier file or a later as-of date")
+            raise FlowError(
+                f"{delivery.source} has no row up to {through}; use an earlier file or a later as-of date"
+            )
     stored = work.history.write(prices, source=delivery.source, modelled=delivery.modelled)
     with work.ledger.session() as session:
         upsert_instruments(session, _instruments(session, prices, delivery.instruments, stored.last_session))
@@ -92,7 +94,9 @@ def _instruments(
 ) -> list[Instrument]:
     import polars as pl
 
-    spans = prices.group_by("symbol").agg(pl.col("date").min().alias("first"), pl.col("date").max().alias("last"))
+    spans = prices.group_by("symbol").agg(
+        pl.col("date").min().alias("first"), pl.col("date").max().alias("last")
+    )
     known = {row["symbol"]: row for row in instruments.iter_rows(named=True)}
     rows = []
     for span in spans.sort("symbol").iter_rows(named=True):

@@ -62,7 +62,9 @@ class ChildProcess:
     def start(self) -> None:
         """Start it. The kernel ties its life to the calling thread, so that must be the main one."""
         if threading.current_thread() is not threading.main_thread():
-            raise ServerError(f"{self.name} must be started from the main thread; start it before any worker thread")
+            raise ServerError(
+                f"{self.name} must be started from the main thread; start it before any worker thread"
+            )
         self.log.parent.mkdir(parents=True, exist_ok=True)
         command = self.command
         if sys.platform == "linux":
@@ -91,7 +93,9 @@ class ChildProcess:
         """Its standard output, where `read_output` was asked for."""
         stream = self._started().stdout
         if stream is None:
-            raise ServerError(f"the output of {self.name} goes to {self.log}; start it with read_output to read it")
+            raise ServerError(
+                f"the output of {self.name} goes to {self.log}; start it with read_output to read it"
+            )
         return stream
 
     @property

@@ -36,7 +36,11 @@ def propose(strategy: str | None = None, as_of: date | None = None, clock: datet
         window = admit("propose", work, as_of, clock)
         batch, signals = put_forward(work, strategy, window)
     get_run_logger().info(
-        "batch %s for %s: %d signals, gross %.3f", str(batch.id)[:8], batch.session, batch.signals, batch.gross_weight
+        "batch %s for %s: %d signals, gross %.3f",
+        str(batch.id)[:8],
+        batch.session,
+        batch.signals,
+        batch.gross_weight,
     )
     create_table_artifact(
         key="signals",

@@ -46,7 +46,9 @@ def approve(batch: str, state: Path) -> str:
     return " ".join(done.stdout.split())
 
 
-def start_venue(session: date, prices: str | None, speed: float, state: Path, stack: ExitStack) -> dict[str, Any]:
+def start_venue(
+    session: date, prices: str | None, speed: float, state: Path, stack: ExitStack
+) -> dict[str, Any]:
     """Start the local exchange on the session's tape; returns the line it says when it is ready."""
     command = [*EXECUTOR, "venue", "--date", str(session), "--speed", f"{speed:g}"]
     command += ["--start", "09:25", "--journal", str(state / "venue.jsonl")]
@@ -61,7 +63,9 @@ def start_venue(session: date, prices: str | None, speed: float, state: Path, st
     try:
         return dict(json.loads(line))
     except ValueError:
-        raise ServerError(f"the venue said {line[:120]!r} instead of its addresses; see {venue.log}") from None
+        raise ServerError(
+            f"the venue said {line[:120]!r} instead of its addresses; see {venue.log}"
+        ) from None
 
 
 def trade(
@@ -83,7 +87,10 @@ def trade(
         "APCA_API_SECRET_KEY": str(venue["secret_key"]),
     }
     executor = ChildProcess(
-        "the executor", [*EXECUTOR, "run", "--until-close"], environment=environment, log=state / "executor.log"
+        "the executor",
+        [*EXECUTOR, "run", "--until-close"],
+        environment=environment,
+        log=state / "executor.log",
     )
     stack.callback(executor.stop)
     executor.start()
@@ -134,4 +141,6 @@ def _first_line(child: ChildProcess) -> str:
                 f"{child.name} stopped with exit code {child.exit_code} while starting: {child.last_words()}; "
                 f"see {child.log}"
             )
-    raise ServerError(f"{child.name} was not ready within {_VENUE_READY_S:.0f} s: {child.last_words()}; see {child.log}")
+    raise ServerError(
+        f"{child.name} was not ready within {_VENUE_READY_S:.0f} s: {child.last_words()}; see {child.log}"
+    )

@@ -64,7 +64,9 @@ def fit(work: Workspace, strategy: str | None, as_of: date) -> ModelVersion:
         data_set = links.data_set(session, as_of)
         validation = links.passed_validation(session, data_set, as_of)
     bars = adjusted(
-        work.history.scan(data_set.id).filter(~pl.col("symbol").is_in(links.quarantined(validation))).collect()
+        work.history.scan(data_set.id)
+        .filter(~pl.col("symbol").is_in(links.quarantined(validation)))
+        .collect()
     )
     table = compute_features(bars).join(
         forward_return(bars, plan.label.horizon_sessions), on=["symbol", "date"], how="left"

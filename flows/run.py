@@ -99,4 +99,3 @@ def on_server(settings: Settings) -> Iterator[str]:
             yield server.api_url
         finally:
             settle()
-

@@ -42,8 +42,20 @@ class PrefectServer:
         self.home = (state_dir / "prefect").resolve()
         self.port = _free_port() if port == 0 else _require_free(port)
         self.log = self.home / "server.log"
-        command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(self.port)]
-        environment = self.environment() | {"PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": str(services).lower()}
+        command = [
+            sys.executable,
+            "-m",
+            "prefect",
+            "server",
+            "start",
+            "--host",
+            HOST,
+            "--port",
+            str(self.port),
+        ]
+        environment = self.environment() | {
+            "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": str(services).lower()
+        }
         environment["PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED"] = str(services).lower()
         self._child = ChildProcess("the Prefect server", command, environment=environment, log=self.log)
 
@@ -124,7 +136,9 @@ def use_server(home: Path, api_url: str) -> None:
     Raises :class:`ServerError` when it comes too late to count.
     """
     if "prefect" in sys.modules:
-        raise ServerError("Prefect is already loaded with other settings; choose the server before any flow is imported")
+        raise ServerError(
+            "Prefect is already loaded with other settings; choose the server before any flow is imported"
+        )
     for name in [name for name in os.environ if name.startswith("PREFECT_")]:
         del os.environ[name]
     os.environ.update(client_environment(home, api_url))
@@ -184,7 +198,9 @@ def deploy(server: PrefectServer, prefect_file: Path, *, log: Path) -> None:
         finally:
             child.stop()
         if code != 0:
-            raise ServerError(f"`{' '.join(step[2:])}` failed with exit code {code}: {child.last_words()}; see {log}")
+            raise ServerError(
+                f"`{' '.join(step[2:])}` failed with exit code {code}: {child.last_words()}; see {log}"
+            )
 
 
 def _address_file(home: Path) -> Path:

@@ -53,7 +53,10 @@ def model_table(work: Workspace) -> Table:
                 row.data_set_id,
                 f"{row.trained_from} to {row.trained_to}",
                 f"{row.expires_at:%Y-%m-%d %H:%M}",
-                *(_figure(row.metrics.get(name)) for name in ("sharpe_net", "max_drawdown", "information_coefficient")),
+                *(
+                    _figure(row.metrics.get(name))
+                    for name in ("sharpe_net", "max_drawdown", "information_coefficient")
+                ),
             )
     return shown
 

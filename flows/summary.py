@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, func, select
 
 from sql import audit
 from sql.tables import (
@@ -34,7 +34,14 @@ if TYPE_CHECKING:
 
     from flows.workspace import Workspace
 
-_SCORES = ("sharpe_net", "sharpe_gross", "cagr_net", "max_drawdown", "information_coefficient", "cost_bps_per_day")
+_SCORES = (
+    "sharpe_net",
+    "sharpe_gross",
+    "cagr_net",
+    "max_drawdown",
+    "information_coefficient",
+    "cost_bps_per_day",
+)
 
 
 def collect(work: Workspace, session_day: date, as_of: date, links: dict[str, Any]) -> dict[str, Any]:
@@ -71,7 +78,9 @@ def show(figures: dict[str, Any], console: Console, state: Path) -> None:
     """Print the table, then what can be looked at and how."""
     from rich.table import Table
 
-    table = Table(title=f"Session {figures['session']}, replayed", box=None, title_justify="left", show_header=False)
+    table = Table(
+        title=f"Session {figures['session']}, replayed", box=None, title_justify="left", show_header=False
+    )
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, text in _lines(figures):
@@ -98,7 +107,9 @@ def _lines(figures: dict[str, Any]) -> list[tuple[str, str]]:
     data, model, batch, orders = (figures[name] for name in ("data", "model", "batch", "orders"))
     costs, equity, matched = figures["costs"], figures["equity"], figures["reconciliation"]
     validation, chain = figures["validation"], figures["audit"]
-    scores = ", ".join(f"{name} {value:.3f}" for name, value in model["walk_forward"].items() if value is not None)
+    scores = ", ".join(
+        f"{name} {value:.3f}" for name, value in model["walk_forward"].items() if value is not None
+    )
     modelled = f"; modelled: {', '.join(data['modelled'])}" if data["modelled"] else ""
     nearest = ", ".join(f"{row['name']} {row['used']:.0%}" for row in figures["limits"]["nearest"])
     tightest = f"; nearest: {nearest}" if nearest else ""
@@ -118,7 +129,7 @@ def _lines(figures: dict[str, Any]) -> list[tuple[str, str]]:
                            f"spread {costs['expected']['spread']}, impact {costs['expected']['impact']}"),
         ("costs paid", f"{costs['paid_usd']} USD ({costs['paid_bps']} bps): fees {costs['paid']['fees']}, "
                        f"shortfall to arrival {costs['paid']['shortfall']}"),
-        ("equity", f"{equity['close']} USD at the close, {equity['change']} on the day; cash {equity['cash']}"),
+        ("equity", f"{equity['close']} USD after the close and fees, {equity['change']} on the day; cash {equity['cash']}"),
         ("risk", f"VaR {equity['value_at_risk']}, expected shortfall {equity['expected_shortfall']} USD"),
         ("limits", f"version {figures['limits']['version']}, {figures['limits']['checks']} checks{tightest}"),
         ("reconciliation", f"{'equal' if matched['matched'] else 'DIFFERENT'}: ledger {matched['ledger_cash']}, "
@@ -181,7 +192,12 @@ def _batch(session: Session, links: dict[str, Any]) -> dict[str, Any]:
         "gross": f"{row.gross_weight:.4f}",
         "approver": approval.approver if approval else None,
         "top": [
-            {"symbol": s.symbol, "score": s.score, "weight": f"{s.target_weight:.2%}", "because": s.contributions}
+            {
+                "symbol": s.symbol,
+                "score": s.score,
+                "weight": f"{s.target_weight:.2%}",
+                "because": s.contributions,
+            }
             for s in scored[:5]
         ],
     }
@@ -206,7 +222,9 @@ def _fills(session: Session) -> dict[str, Any]:
     return {
         "count": len(fills),
         "notional": _money(sum((fill.qty * fill.price for fill in fills), Decimal(0))),
-        "by_source": {source: sum(f.source == source for f in fills) for source in sorted({f.source for f in fills})},
+        "by_source": {
+            source: sum(f.source == source for f in fills) for source in sorted({f.source for f in fills})
+        },
     }
 
 
@@ -223,7 +241,10 @@ def _costs(session: Session, day: date) -> dict[str, Any]:
         for name in expected:
             expected[name] += Decimal(str(order.cost_estimate.get(name, 0))) * part
     paid_fees = sum(
-        (row.amount for row in session.exec(select(Posting).where(Posting.account == "fees", Posting.asset == "USD"))),
+        (
+            row.amount
+            for row in session.exec(select(Posting).where(Posting.account == "fees", Posting.asset == "USD"))
+        ),
         Decimal(0),
     )
     slipped = sum((shortfall(order) for order in orders), Decimal(0))
@@ -240,15 +261,27 @@ def _costs(session: Session, day: date) -> dict[str, Any]:
 
 
 def _equity(session: Session, day: date) -> dict[str, Any]:
-    marks = session.exec(select(EquityMark).where(EquityMark.session == day).order_by(col(EquityMark.id))).all()
+    marks = session.exec(
+        select(EquityMark).where(EquityMark.session == day).order_by(col(EquityMark.id))
+    ).all()
     if not marks:
-        return dict.fromkeys(("open", "close", "change", "cash", "value_at_risk", "expected_shortfall"), "none")
+        return dict.fromkeys(
+            ("open", "marked", "close", "change", "cash", "value_at_risk", "expected_shortfall"), "none"
+        )
     last = marks[-1]
+    # The day's regulatory fees are booked after the close, later than the last mark.
+    cash = Decimal(
+        session.exec(
+            select(func.sum(Posting.amount)).where(Posting.account == "cash", Posting.asset == "USD")
+        ).one()
+        or 0
+    )
     return {
         "open": _money(last.day_open_equity),
-        "close": _money(last.equity),
-        "change": f"{last.equity - last.day_open_equity:+,.2f}",
-        "cash": _money(last.cash),
+        "marked": _money(last.equity),
+        "close": _money(last.equity - last.cash + cash),
+        "change": f"{last.equity - last.cash + cash - last.day_open_equity:+,.2f}",
+        "cash": _money(cash),
         "value_at_risk": _money(last.value_at_risk),
         "expected_shortfall": _money(last.expected_shortfall),
         "marks": len(marks),
@@ -260,7 +293,8 @@ def _limits(session: Session, day: date) -> dict[str, Any]:
 
     decisions = session.exec(select(Decision)).all()
     uses = sorted(
-        (use for use in limit_use(read_day(session, day)) if use.used is not None), key=lambda use: -float(use.used or 0)
+        (use for use in limit_use(read_day(session, day)) if use.used is not None),
+        key=lambda use: -float(use.used or 0),
     )
     return {
         "version": max((decision.limit_version for decision in decisions), default=None),

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from executor.settings import load_settings
 from flows.errors import FlowError, ServerError
+from flows.process import ChildProcess
 from flows.schedule import table
 from flows.server import PrefectServer, deploy, running_server, start_worker
 from flows.workspace import open_workspace
@@ -24,7 +25,9 @@ def run(*, port: int) -> None:
         raise FlowError(f"no {PREFECT_FILE} in {Path.cwd()}; run `sallyport up` in the project's folder")
     known = running_server(settings.state_dir)
     if known:
-        raise ServerError(f"`sallyport up` is already running on {settings.state_dir} ({known}); stop that one first")
+        raise ServerError(
+            f"`sallyport up` is already running on {settings.state_dir} ({known}); stop that one first"
+        )
     prefect = PrefectServer(settings.state_dir, port=port)  # refuses a port in use before anything runs
     with open_workspace(settings) as work, prefect as server:
         with console.status("starting the Prefect server") as status:
@@ -38,13 +41,22 @@ def run(*, port: int) -> None:
             console.print(f"ledger        {work.environment}, state in {work.state_dir.resolve()}")
             console.print(f"logs          {server.log.parent}/server.log, worker.log")
             console.print("Ctrl-C stops everything.")
-            while True:
-                time.sleep(1)
-                server.require_running()
-                if worker.exit_code is not None:
-                    raise ServerError(
-                        f"the Prefect worker stopped with exit code {worker.exit_code}: {worker.last_words()}; "
-                        f"see {worker.log}"
-                    )
+            _wait_for_interrupt(server, worker)
         finally:
             worker.stop()
+    console.print("stopped; nothing is left running")
+
+
+def _wait_for_interrupt(server: PrefectServer, worker: ChildProcess) -> None:
+    """Return at Ctrl-C, which is how this command is meant to end; raise if a part of it dies."""
+    try:
+        while True:
+            time.sleep(1)
+            server.require_running()
+            if worker.exit_code is not None:
+                raise ServerError(
+                    f"the Prefect worker stopped with exit code {worker.exit_code}: {worker.last_words()}; "
+                    f"see {worker.log}"
+                )
+    except KeyboardInterrupt:
+        return

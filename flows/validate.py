@@ -38,9 +38,15 @@ def validate(as_of: date | None = None, clock: datetime | None = None) -> str:
         run.verdict, run.checks["expectations"], run.checks["failed"], len(findings), len(run.checks["quarantined"]),
     )  # fmt: skip
     blocking = [finding for finding in findings if finding.get("severity") == "block"]
-    create_markdown_artifact(key="validation", markdown=_page(run, findings), description=f"Verdict: {run.verdict}")
+    create_markdown_artifact(
+        key="validation", markdown=_page(run, findings), description=f"Verdict: {run.verdict}"
+    )
     if run.verdict != "passed":
-        why = run.checks.get("failures") or [finding["detail"] for finding in blocking] or ["no reason recorded"]
+        why = (
+            run.checks.get("failures")
+            or [finding["detail"] for finding in blocking]
+            or ["no reason recorded"]
+        )
         raise ValidationBlocked(
             f"data set {run.data_set_id} failed validation for {run.as_of}: {run.checks['failed']} of "
             f"{run.checks['expectations']} expectations, {len(blocking)} blocking findings; first: {why[0]}. "

@@ -57,7 +57,9 @@ def prices_file(panel: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="module")
-def links(prefect_server: PrefectServer, work: Workspace, prices_file: Path, sectors_file: Path) -> dict[str, Any]:
+def links(
+    prefect_server: PrefectServer, work: Workspace, prices_file: Path, sectors_file: Path
+) -> dict[str, Any]:
     """One nightly chain, run whole."""
     parameters = {"prices": str(prices_file), "sectors": str(sectors_file)}
     return dict(call("nightly", as_of=AS_OF, clock=EVENING, parameters=parameters))
@@ -76,7 +78,9 @@ def test_the_chain_ends_in_a_batch_that_waits_for_approval(session: Session, lin
     assert (batch.valid_from, batch.valid_until) == (session_open(SESSION), session_close(SESSION))
     signals = session.exec(select(Signal).where(Signal.batch_id == batch.id)).all()
     assert len(signals) == batch.signals == 4
-    assert sum((signal.target_weight for signal in signals), Decimal(0)) == batch.gross_weight <= Decimal("0.95")
+    assert (
+        sum((signal.target_weight for signal in signals), Decimal(0)) == batch.gross_weight <= Decimal("0.95")
+    )
     assert all(signal.score is not None and len(signal.contributions) == 3 for signal in signals)
 
 
@@ -94,7 +98,9 @@ def test_every_link_carries_the_one_before_it(session: Session, links: dict[str,
     assert audit.verify(session).ok
 
 
-def test_a_replay_takes_no_row_after_its_as_of_date(session: Session, links: dict[str, Any], panel: pl.DataFrame):
+def test_a_replay_takes_no_row_after_its_as_of_date(
+    session: Session, links: dict[str, Any], panel: pl.DataFrame
+):
     assert panel["date"].max() == SESSION
     stored = session.get_one(DataSet, links["data_set"])
     assert stored.last_session == AS_OF
@@ -107,7 +113,9 @@ def test_instruments_carry_their_sectors(session: Session):
     assert len(sectors) == 8
 
 
-def test_the_server_shows_every_flow_of_the_chain_completed(links: dict[str, Any], prefect_server: PrefectServer):
+def test_the_server_shows_every_flow_of_the_chain_completed(
+    links: dict[str, Any], prefect_server: PrefectServer
+):
     chain = ("nightly", "ingest", "validate", "retrain", "walk_forward", "propose", "nightly_report")
     found = runs_on(prefect_server, *chain)
     for name in chain:
@@ -143,7 +151,12 @@ def test_a_forced_retrain_gives_the_same_model(links: dict[str, Any], work: Work
     ],
 )
 def test_a_flow_outside_its_window_fails_visibly_and_does_nothing(
-    links: dict[str, Any], work: Workspace, prefect_server: PrefectServer, flow: str, clock: datetime, says: str
+    links: dict[str, Any],
+    work: Workspace,
+    prefect_server: PrefectServer,
+    flow: str,
+    clock: datetime,
+    says: str,
 ):
     entries = count(work, AuditLog)
     with pytest.raises(WindowRefused, match=says):
@@ -154,7 +167,9 @@ def test_a_flow_outside_its_window_fails_visibly_and_does_nothing(
     assert f"{flow} refuses as-of {AS_OF}: {says}" in run.state.message
 
 
-def test_a_paper_ledger_takes_no_clock(monkeypatch: pytest.MonkeyPatch, prefect_server: PrefectServer, tmp_path: Path):
+def test_a_paper_ledger_takes_no_clock(
+    monkeypatch: pytest.MonkeyPatch, prefect_server: PrefectServer, tmp_path: Path
+):
     from sql.server import stop_embedded
 
     monkeypatch.setenv("SALLYPORT_ENVIRONMENT", "paper")
@@ -171,7 +186,11 @@ class TestFailedValidation:
 
     @pytest.fixture(scope="class")
     def blocked(
-        self, links: dict[str, Any], work: Workspace, panel: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory
+        self,
+        links: dict[str, Any],
+        work: Workspace,
+        panel: pl.DataFrame,
+        tmp_path_factory: pytest.TempPathFactory,
     ) -> tuple[dict[str, int], ValidationBlocked]:
         """The chain on prices whose newest session is missing for most names."""
         known = panel.filter(pl.col("date") <= AS_OF)
@@ -184,7 +203,10 @@ class TestFailedValidation:
         return before, raised.value
 
     def test_it_blocks_everything_after_it(
-        self, blocked: tuple[dict[str, int], ValidationBlocked], work: Workspace, prefect_server: PrefectServer
+        self,
+        blocked: tuple[dict[str, int], ValidationBlocked],
+        work: Workspace,
+        prefect_server: PrefectServer,
     ):
         before, error = blocked
         assert "failed validation for 2022-12-27" in str(error)

@@ -11,7 +11,16 @@ import polars as pl
 import pytest
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("prefect", "pandas", "polars", "lightgbm", "sklearn", "great_expectations", "sqlmodel", "exchange_calendars")
+HEAVY = (
+    "prefect",
+    "pandas",
+    "polars",
+    "lightgbm",
+    "sklearn",
+    "great_expectations",
+    "sqlmodel",
+    "exchange_calendars",
+)
 
 
 def sallyport(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -52,7 +61,10 @@ def test_help_imports_nothing_heavy():
     [
         (("data", "ingest", "nowhere.parquet"), "price file nowhere.parquet does not exist"),
         (("flows", "run", "nigthly"), "no flow 'nigthly'; there are nightly, weekly"),
-        (("flows", "run", "nightly", "--as-of", "27.12.2022"), "'27.12.2022' is not a date; write it as YYYY-MM-DD"),
+        (
+            ("flows", "run", "nightly", "--as-of", "27.12.2022"),
+            "'27.12.2022' is not a date; write it as YYYY-MM-DD",
+        ),
         (("flows", "run", "nightly", "--replay", "yesterday"), "'yesterday' is not a time"),
         (("flows", "run", "nightly", "-p", "prices"), "has no value; write it as NAME=VALUE"),
         (("report", "open", "everything"), "no report 'everything'; there are day, tear-sheet"),
@@ -60,7 +72,9 @@ def test_help_imports_nothing_heavy():
         (("data", "ingset"), "No such command 'ingset'"),
     ],
 )
-def test_bad_input_is_one_line_that_says_what_and_the_way_out(arguments: tuple[str, ...], says: str, tmp_path: Path):
+def test_bad_input_is_one_line_that_says_what_and_the_way_out(
+    arguments: tuple[str, ...], says: str, tmp_path: Path
+):
     extra = ("--state", str(tmp_path / "demo")) if arguments[0] == "demo" else ()
     done = sallyport(*arguments, *extra, SALLYPORT_STATE_DIR=str(tmp_path / "state"), COLUMNS="300")
     # The demo says on its output what it is doing; its error is the last line.
@@ -98,7 +112,9 @@ def test_a_port_in_use_stops_up_before_anything_runs(tmp_path: Path):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        done = sallyport("up", "--port", port, SALLYPORT_STATE_DIR=str(tmp_path), SALLYPORT_ENVIRONMENT="replay")
+        done = sallyport(
+            "up", "--port", port, SALLYPORT_STATE_DIR=str(tmp_path), SALLYPORT_ENVIRONMENT="replay"
+        )
     stop_embedded(tmp_path)
     assert f"port {port} on 127.0.0.1" in one_line(done)
     assert done.returncode == 4

@@ -30,7 +30,9 @@ def prices_file(panel: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -
 def start(state: Path, prices: Path, sectors: Path, speed: float, log: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "flows.cli", "demo", "--state", str(state), "--speed", str(speed)]
     command += ["--data", str(prices), "--sectors", str(sectors)]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "SALLYPORT_"))}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "SALLYPORT_"))
+    }
     with log.open("w") as output:
         return subprocess.Popen(
             command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, text=True, env=environment
@@ -113,7 +115,9 @@ def test_a_demo_runs_whole_and_says_the_same_on_screen_and_in_the_summary(
     assert survivors(state) == []
 
 
-def test_the_last_session_is_the_tape_and_the_one_before_it_all_that_is_known(prices_file: Path, sectors_file: Path):
+def test_the_last_session_is_the_tape_and_the_one_before_it_all_that_is_known(
+    prices_file: Path, sectors_file: Path
+):
     plan = read_plan(prices_file, sectors_file, 390)
     assert (plan.as_of, plan.session) == (date(2022, 12, 27), date(2022, 12, 28))
 

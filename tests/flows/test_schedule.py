@@ -39,7 +39,9 @@ def flows_of_the_file(prefect_server: PrefectServer) -> dict[str, object]:
     return found
 
 
-def test_every_flow_is_deployed_and_every_deployment_is_a_flow_that_can_be_run(flows_of_the_file: dict[str, object]):
+def test_every_flow_is_deployed_and_every_deployment_is_a_flow_that_can_be_run(
+    flows_of_the_file: dict[str, object],
+):
     from prefect import Flow
 
     assert set(flows_of_the_file) == set(FLOWS)
@@ -69,7 +71,11 @@ async def test_every_schedule_is_new_yorks_and_starts_inside_the_flows_window(
     assert moments
     for moment in moments:
         window = require_window(
-            name, None, clock=moment, scheduled=moment, until="next close" if name == "compliance" else "next open"
+            name,
+            None,
+            clock=moment,
+            scheduled=moment,
+            until="next close" if name == "compliance" else "next open",
         )
         assert window.opens <= moment < window.closes
 
@@ -77,7 +83,9 @@ async def test_every_schedule_is_new_yorks_and_starts_inside_the_flows_window(
 def test_prefect_deploys_the_whole_file_with_its_schedules(prefect_server: PrefectServer, tmp_path: Path):
     deploy(prefect_server, PREFECT_FILE, log=tmp_path / "deploy.log")
     request = urllib.request.Request(
-        f"{prefect_server.api_url}/deployments/filter", data=b"{}", headers={"Content-Type": "application/json"}
+        f"{prefect_server.api_url}/deployments/filter",
+        data=b"{}",
+        headers={"Content-Type": "application/json"},
     )
     with urllib.request.urlopen(request) as reply:
         stored = {deployment["name"]: deployment for deployment in json.load(reply)}
@@ -85,13 +93,20 @@ def test_prefect_deploys_the_whole_file_with_its_schedules(prefect_server: Prefe
     for name, schedule in SCHEDULED:
         kept = stored[name]["schedules"][0]
         assert kept["active"]
-        assert (kept["schedule"]["cron"], kept["schedule"]["timezone"]) == (schedule["cron"], "America/New_York")
+        assert (kept["schedule"]["cron"], kept["schedule"]["timezone"]) == (
+            schedule["cron"],
+            "America/New_York",
+        )
         assert stored[name]["work_pool_name"] == POOL
 
 
 def test_the_command_shows_the_schedule():
     shown = subprocess.run(
-        [sys.executable, "-m", "flows.cli", "flows", "list"], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-m", "flows.cli", "flows", "list"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
     assert "nightly" in shown
     assert "15 18 * * 1-5" in shown

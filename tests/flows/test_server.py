@@ -36,7 +36,11 @@ def wait_gone(*pids: int) -> bool:
 
 def child(tmp_path: Path, code: str, **options: bool) -> ChildProcess:
     return ChildProcess(
-        "the child", [sys.executable, "-c", code], environment=dict(os.environ), log=tmp_path / "child.log", **options
+        "the child",
+        [sys.executable, "-c", code],
+        environment=dict(os.environ),
+        log=tmp_path / "child.log",
+        **options,
     )
 
 
@@ -52,12 +56,17 @@ def test_it_answers_with_interface_and_its_own_database(prefect_server: PrefectS
 
 def test_it_listens_on_loopback_only(prefect_server: PrefectServer):
     listening = Path("/proc/net/tcp").read_text().splitlines()[1:]
-    hosts = {line.split()[1].split(":")[0] for line in listening if line.split()[3] == "0A"
-             and int(line.split()[1].split(":")[1], 16) == prefect_server.port}
+    hosts = {
+        line.split()[1].split(":")[0]
+        for line in listening
+        if line.split()[3] == "0A" and int(line.split()[1].split(":")[1], 16) == prefect_server.port
+    }
     assert hosts == {"0100007F"}
 
 
-def test_telemetry_and_the_users_own_prefect_settings_stay_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_telemetry_and_the_users_own_prefect_settings_stay_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
     monkeypatch.setenv("PREFECT_API_KEY", "pnu_secret")
     monkeypatch.setenv("PREFECT_API_URL", "https://api.prefect.cloud/api/accounts/x")
     environment = client_environment(tmp_path, "http://127.0.0.1:1/api")
@@ -101,7 +110,9 @@ def test_stopping_takes_everything_it_started_even_what_left_its_group(tmp_path:
     assert wait_gone(pid, inner)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the kernel ties a child's life to its parent's on Linux only")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="the kernel ties a child's life to its parent's on Linux only"
+)
 def test_a_child_does_not_outlive_a_parent_that_is_killed(tmp_path: Path):
     parent = subprocess.Popen(
         [

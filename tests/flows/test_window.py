@@ -25,7 +25,9 @@ def test_an_evening_run_works_for_the_session_that_closed():
     assert (window.opens, window.closes) == (at("2026-11-20T16:00"), at("2026-11-23T09:30"))
 
 
-@pytest.mark.parametrize("clock", ["2026-11-21T03:00", "2026-11-21T12:00", "2026-11-22T23:59", "2026-11-23T09:29"])
+@pytest.mark.parametrize(
+    "clock", ["2026-11-21T03:00", "2026-11-21T12:00", "2026-11-22T23:59", "2026-11-23T09:29"]
+)
 def test_a_weekend_run_works_for_friday(clock: str):
     assert require_window("ingest", None, clock=at(clock)).as_of == date(2026, 11, 20)
 
@@ -48,10 +50,16 @@ def test_an_early_close_opens_the_window_at_one_o_clock():
     [
         # Clocks go forward on Sunday 2026-03-08 and back on Sunday 2026-11-01.
         (date(2026, 3, 6), datetime(2026, 3, 6, 21, tzinfo=UTC), datetime(2026, 3, 9, 13, 30, tzinfo=UTC)),
-        (date(2026, 10, 30), datetime(2026, 10, 30, 20, tzinfo=UTC), datetime(2026, 11, 2, 14, 30, tzinfo=UTC)),
+        (
+            date(2026, 10, 30),
+            datetime(2026, 10, 30, 20, tzinfo=UTC),
+            datetime(2026, 11, 2, 14, 30, tzinfo=UTC),
+        ),
     ],
 )
-def test_the_window_keeps_new_york_time_over_a_clock_change(friday: date, close_utc: datetime, open_utc: datetime):
+def test_the_window_keeps_new_york_time_over_a_clock_change(
+    friday: date, close_utc: datetime, open_utc: datetime
+):
     window = require_window("ingest", friday, clock=close_utc)
     assert (window.opens, window.closes) == (close_utc, open_utc)
     assert require_window("ingest", None, clock=open_utc - timedelta(seconds=1)).as_of == friday
@@ -66,12 +74,17 @@ def test_a_late_run_is_refused_and_told_what_to_do():
     assert "propose refuses as-of 2026-11-18: too late" in said
     assert "2026-11-18 16:00 EST to 2026-11-19 09:30 EST" in said
     assert "may work for 2026-11-20 only" in said
-    assert "SALLYPORT_ENVIRONMENT=replay sallyport flows run propose --as-of 2026-11-18 --replay 2026-11-18T18:15" in said
+    assert (
+        "SALLYPORT_ENVIRONMENT=replay sallyport flows run propose --as-of 2026-11-18 --replay 2026-11-18T18:15"
+        in said
+    )
     assert "\n" not in said
 
 
 def test_a_run_during_the_session_is_refused_until_the_close():
-    with pytest.raises(WindowRefused, match=r"work again after the close of 2026-11-23 \(2026-11-23 16:00 EST\)"):
+    with pytest.raises(
+        WindowRefused, match=r"work again after the close of 2026-11-23 \(2026-11-23 16:00 EST\)"
+    ):
         require_window("nightly", None, clock=at("2026-11-23T11:00"))
 
 
