@@ -25,6 +25,7 @@ from executor.core.commands import Intent
 from executor.core.modes import Mode
 from executor.core.orders import State, WorkingOrder
 from executor.errors import RefusedError
+from sql.roles import adopt
 from sql.server import libpq_url
 
 FENCED = "LF001"
@@ -59,6 +60,7 @@ class Journal:
             connect_timeout=5,
             options=f"-c timezone=UTC -c search_path=ledger -c statement_timeout={STATEMENT_TIMEOUT_MS}",
         )
+        await connection.execute(adopt("executor"))
         return cls(connection)
 
     async def close(self) -> None:

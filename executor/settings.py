@@ -89,6 +89,7 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = None
     strategy: Path = Path("strategies/momentum.toml")
     clock_rate: float = Field(default=1.0, gt=0)
+    anchors: tuple[str, ...] = ()
     prefect_api_url: str = ""
     broker: BrokerSettings = BrokerSettings()
     feed: FeedSettings = FeedSettings()
@@ -179,7 +180,8 @@ def _shown(value: Any) -> str:
     if isinstance(value, SecretStr):
         return "(set, hidden)" if value.get_secret_value() else "(not set)"
     if isinstance(value, tuple):
-        return f"({len(value)} hidden)" if value else "(none)"
+        secret = any(isinstance(item, SecretStr) for item in value)
+        return (f"({len(value)} hidden)" if secret else ", ".join(map(str, value))) if value else "(none)"
     return "(not set)" if value in (None, "") else str(value)
 
 

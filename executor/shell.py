@@ -21,6 +21,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from executor import sweep
+from executor.anchoring import Anchoring
 from executor.broker import Raw, parse_time
 from executor.broker import connect as connect_broker
 from executor.clock import MarketClock
@@ -60,6 +61,7 @@ from executor.reconcile import Reconciliation, reconcile
 from executor.settings import Settings
 from models.risk.snapshot import load_snapshot
 from models.risk.value_at_risk import historical
+from sql.anchors import places
 
 NEW_YORK = ZoneInfo("America/New_York")
 TIMER_S = 0.1
@@ -135,6 +137,9 @@ class Executor:
 
     async def _run(self, account: Raw, until_close: bool) -> Reconciliation:
         epoch = await self.journal.claim_account(account["account_number"])
+        self.anchors = Anchoring(self.journal, places(self.settings.anchors, self.settings.state_dir), self.say)
+        await self.anchors.check()
+        await self.anchors.write("takeover")
         for name in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(name, self._stop.set)
         await self._synchronise()
@@ -154,6 +159,7 @@ class Executor:
                 "heartbeat": self._heartbeat_loop(),
                 "sweep": self._sweep_loop(),
                 "marks": self._mark_loop(),
+                "anchors": self.anchors.loop(),
             }
             tasks += [asyncio.create_task(self._guard(job, name)) for name, job in jobs.items()]
             if until_close:
@@ -324,12 +330,15 @@ class Executor:
             now = (beat.mode, beat.killed, beat.flatten)
             if now != seen:
                 seen = now
+                if beat.killed and not self.engine.killed:
+                    self.anchors.want("kill")
                 if beat.mode is not self.engine.mode or beat.killed != self.engine.killed:
                     self.say(f"mode {beat.mode}{' (killed)' if beat.killed else ''}")
                 await self._tell(
                     ModeSeen(**self._stamp(), mode=beat.mode, killed=beat.killed, flatten=beat.flatten)
                 )
             if beat.limit_version is not None and beat.limit_version != self.engine.limit_version:
+                self.anchors.want("limits")
                 limits = await self.journal.value(
                     "SELECT limits FROM limit_version WHERE version = %s", beat.limit_version
                 )
@@ -702,6 +711,7 @@ class Executor:
         result = await self._reconcile("close" if until_close else "running")
         if self.engine.batch is not None and until_close:
             await self.journal.finish_batch(self.engine.batch.batch_id, "session closed")
+        await self.anchors.write("close")
         if not result.matched:
             raise NotReconciled(
                 f"ledger and broker differ in {len(result.breaks)} places; executor status shows them"
