@@ -28,6 +28,9 @@ from reports.errors import BadReportInput
 
 SESSIONS_A_YEAR = 252
 AGREES = 1e-6
+SURVIVORS_MAX = 0.98
+"""Above this fraction still trading at the end, a history of years holds survivors only."""
+SURVIVORS_SESSIONS = 3 * SESSIONS_A_YEAR
 """Largest difference between QuantStats' figure and ours that is called the same (both are float64)."""
 
 _COLUMNS = ("date", "gross", "cost", "net", "benchmark", "turnover")
@@ -173,6 +176,16 @@ def judge(
         if apart
         else ("good", "QuantStats agrees with our formulas")
     )
+    survivors = metrics.get("survivors", 0.0)
+    survived = survivors >= SURVIVORS_MAX and len(net) > SURVIVORS_SESSIONS
+    if survived:
+        points.append(
+            (
+                "warn",
+                f"survivorship: {page.percent(survivors)} of the names still trade on the last day, so companies "
+                "that failed are missing and both curves are flattered",
+            )
+        )
     if apart:
         return "bad", "Do not use: two computations of the same figure differ", points
     if performance.cagr(net) <= 0:
@@ -181,6 +194,12 @@ def judge(
         return "warn", "Earns after costs, but less for its risk than the benchmark", points
     if likely <= 0.95:
         return "warn", "Better than the benchmark after costs, but that may be luck", points
+    if survived:
+        return (
+            "warn",
+            "Better for its risk than the benchmark, but only among companies that survived",
+            points,
+        )
     return "good", "Better for its risk than the benchmark, after costs", points
 
 

@@ -102,7 +102,7 @@ def walk_forward(
         },
         schema_overrides={"date": pl.Date},
     )
-    metrics = _metrics(book, ic, folds, strategy)
+    metrics = _metrics(book, ic, folds, strategy) | {"survivors": survivors(known)}
     _refuse_oracle("Sharpe ratio gross of costs", metrics["sharpe_gross"], SHARPE_MAX)
     return WalkForward(returns, scores, _with_ic(folds, ic), metrics)
 
@@ -221,6 +221,16 @@ def _with_ic(folds: list[dict[str, Any]], ic: pl.DataFrame) -> list[dict[str, An
         inside = ic.filter(pl.col("date").is_between(fold["test_from"], fold["test_to"]))["ic"].to_numpy()
         out.append({**fold, "ic": float(inside.mean()) if len(inside) else math.nan})
     return out
+
+
+def survivors(prices: pl.DataFrame) -> float:
+    """Fraction of the names that still trade on the last session.
+
+    Real index members leave at several percent a year, so over a long history a value near one says
+    that the file holds only companies that were still there at its end (survivorship bias).
+    """
+    last = prices.group_by("symbol").agg(pl.col("date").max())["date"]
+    return float((last == prices["date"].max()).mean() or 0.0)
 
 
 def _metrics(

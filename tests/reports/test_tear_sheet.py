@@ -155,6 +155,20 @@ def test_a_weak_result_is_not_praised(
     assert tone != "good"
 
 
+@pytest.mark.parametrize(
+    ("survivors", "years", "praised"), [(0.998, 6, False), (0.85, 6, True), (1.0, 1, True)]
+)
+def test_a_universe_of_survivors_is_named_and_not_praised(
+    survivors: float, years: int, praised: bool
+) -> None:
+    rng = np.random.default_rng(5)
+    net = rng.normal(0.002, 0.01, 252 * years)
+    tone, headline, points = judge(net, net - 0.001, {"survivors": survivors}, [])
+    assert (tone == "good") is praised
+    assert any("survivorship" in said for _, said in points) is not praised
+    assert ("survived" in headline) is not praised
+
+
 def test_cost_drag_is_the_gap_between_gross_and_net(returns: pl.DataFrame) -> None:
     drag = cost_drag(returns)
     assert drag["bps_per_year"] == pytest.approx(returns["cost"].mean() * 252 * 1e4)  # type: ignore[operator]

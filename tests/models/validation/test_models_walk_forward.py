@@ -14,7 +14,7 @@ from models.errors import LeakageError, ValidationError
 from models.panel import to_panel
 from models.strategy import Costs, Strategy
 from models.validation.book import market_of, simulate
-from models.validation.walk_forward import WalkForward, daily_ic, walk_forward
+from models.validation.walk_forward import WalkForward, daily_ic, walk_forward, survivors
 
 SECTORS = {f"S{i:03d}": f"sector {i % 5}" for i in range(60)}
 
@@ -161,3 +161,11 @@ def test_the_information_coefficient_is_a_daily_rank_correlation() -> None:
     )
     assert daily_ic(scores)["ic"].to_list() == pytest.approx([0.8])  # Spearman of 1 2 3 4 5 and 1 3 2 5 4
     assert daily_ic(scores.head(4)).height == 0
+
+
+def test_survivors_are_the_names_that_still_trade_on_the_last_session(prices: pl.DataFrame) -> None:
+    assert survivors(prices) == 1.0
+    last = prices["date"].max()
+    one = prices["symbol"][0]
+    gone = prices.filter((pl.col("symbol") != one) | (pl.col("date") < last))
+    assert survivors(gone) == pytest.approx(1 - 1 / prices["symbol"].n_unique())
