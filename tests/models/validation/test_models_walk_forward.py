@@ -14,7 +14,7 @@ from models.errors import LeakageError, ValidationError
 from models.panel import to_panel
 from models.strategy import Costs, Strategy
 from models.validation.book import market_of, simulate
-from models.validation.walk_forward import WalkForward, daily_ic, walk_forward, survivors
+from models.validation.walk_forward import WalkForward, daily_ic, survivors, walk_forward
 
 SECTORS = {f"S{i:03d}": f"sector {i % 5}" for i in range(60)}
 
