@@ -211,6 +211,17 @@ class Journal:
         batch: uuid.UUID | None = await self.value("SELECT claim_batch(%s, %s)", self.epoch, market_time)
         return batch
 
+    async def raw(self, channel: str, ref: str, message: Any) -> None:
+        """Keep what the broker sent, as the SDK hands it over, before anything of ours parses it."""
+        await self.rows("SELECT record_raw(%s, 'in', %s, %s)", channel, ref, _dumps(message))
+
+    async def release(self, identity: dict[str, str]) -> None:
+        """Record build and settings once; later starts of the same find them there."""
+        await self.rows(
+            "SELECT record_release(%s, %s, %s, '{}')",
+            identity["build"], identity["settings_hash"], holder_name(),
+        )  # fmt: skip
+
     async def finish_batch(self, batch_id: str, note: str) -> None:
         """Close a claimed batch."""
         await self.rows("SELECT finish_batch(%s, %s, %s)", self.epoch, batch_id, note)

@@ -105,6 +105,7 @@ class Executor:
         self._marked_day: dt.date | None = None
         self._session = (dt.datetime.max.replace(tzinfo=dt.UTC),) * 2
         self._order_ids: dict[str, str] = {}
+        self._activities_kept: set[str] = set()
         self._feed_task: asyncio.Task[None] | None = None
 
     # ------------------------------------------------------------------ life
@@ -139,6 +140,7 @@ class Executor:
         epoch = await self.journal.claim_account(account["account_number"])
         self.anchors = Anchoring(self.journal, places(self.settings.anchors, self.settings.state_dir), self.say)
         await self.anchors.check()
+        await self.journal.release(identity(self.settings))
         await self.anchors.write("takeover")
         for name in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(name, self._stop.set)
@@ -444,6 +446,7 @@ class Executor:
         outcome = await self.broker.submit(
             command.client_order_id, command.symbol, command.side, command.qty, command.limit_price
         )
+        await self.journal.raw("orders", command.client_order_id, outcome.order or {"reason": outcome.reason})
         if outcome.evidence is Evidence.AMBIGUOUS:
             self._sweep_now.set()
         order = outcome.order
@@ -465,6 +468,7 @@ class Executor:
         try:
             data = raw["data"]
             order = data["order"]
+            await self.journal.raw("trade_updates", order["client_order_id"], raw)
             if order["client_order_id"] not in self.engine.orders:
                 # A fill may come before the send's own answer: wait for the turn, then look again.
                 async with self._turn:
@@ -531,6 +535,9 @@ class Executor:
         shown = await self.broker.orders_since(since)
         by_id = {o["id"]: o for o in shown}
         for row in await self.broker.activities(sweep.activities_since(day)):
+            if row["id"] not in self._activities_kept:
+                self._activities_kept.add(row["id"])
+                await self.journal.raw("activities", row["id"], row)
             if row["activity_type"] == "FILL":
                 await self._sweep_fill(row, by_id)
             elif row["activity_type"] in sweep.CASH_ACTIVITIES:
