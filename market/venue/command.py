@@ -27,6 +27,7 @@ from market.venue.path import build_from_daily
 from market.venue.server import Server
 from market.venue.sessions import Session, session_on
 from market.venue.tape import SymbolTape, Tape
+from market.venue.ticks import TickTape, is_intraday
 from market.venue.timestamps import new_york
 
 FAST_SPEED = 60
@@ -57,6 +58,9 @@ class Options:
     step_s: int = 5
     conflate: bool = True
     rules: Rules = field(default_factory=Rules)
+    auth_status: int = 401
+    recent_sip: bool = True
+    symbol_limit: int = 0
 
 
 def run(
@@ -81,6 +85,9 @@ def run(
     step_s: int = 5,
     conflate: bool = True,
     rules: Rules | None = None,
+    auth_status: int = 401,
+    recent_sip: bool = True,
+    symbol_limit: int = 0,
 ) -> None:
     """Serve until SIGINT or SIGTERM; VenueError (with its exit code) when it cannot start.
 
@@ -90,6 +97,7 @@ def run(
     options = Options(
         host, port, data, date, speed, seed, faults, journal, accounts, Decimal(cash), start, rate_limit, key_id,
         secret_key, polygon_key, symbols, control_port, step_s, conflate, rules or Rules(),
+        auth_status, recent_sip, symbol_limit,
     )  # fmt: skip
     asyncio.run(_serve(options))
 
@@ -135,10 +143,13 @@ def build_server(options: Options) -> Server:
         raise VenueError(f"--speed {options.speed} is out of range; use 0 (stepped) to 1000000")
     if not 1 <= options.accounts <= 1000:
         raise VenueError(f"--accounts {options.accounts} is out of range; use 1 to 1000")
-    history = load_history(options.data, options.symbols)
+    ticks = TickTape(options.data, seed=options.seed) if options.data and is_intraday(options.data) else None
+    history = ticks.history(options.symbols) if ticks else load_history(options.data, options.symbols)
     day = choose_day(history, options.date)
 
     def build(symbol: str, session: Session) -> SymbolTape | None:
+        if ticks is not None:
+            return ticks.build(symbol, session)
         return build_from_daily(history, symbol, session, seed=options.seed, step_s=options.step_s)
 
     # Listed on the day, or shortly before it: a name whose data ended long ago is not on the exchange.
@@ -167,6 +178,9 @@ def build_server(options: Options) -> Server:
         rate_limit=options.rate_limit,
         flush_s=0.02 if options.speed <= FAST_SPEED else 0.05,
         conflate=options.conflate,
+        auth_status=options.auth_status,
+        recent_sip=options.recent_sip,
+        symbol_limit=options.symbol_limit,
     )  # fmt: skip
 
 

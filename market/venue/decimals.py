@@ -34,9 +34,7 @@ def parse_decimal(value: object) -> Decimal:
     """A JSON number or numeric string as Decimal; ValueError for anything else, NaN, infinity or 10^15 up."""
     if isinstance(value, Decimal):
         number = value
-    elif isinstance(value, bool):
-        raise ValueError(f"{value} is not a number")
-    elif isinstance(value, int):
+    elif isinstance(value, int) and not isinstance(value, bool):
         number = Decimal(value)
     elif isinstance(value, str):
         try:
@@ -44,7 +42,7 @@ def parse_decimal(value: object) -> Decimal:
         except InvalidOperation:
             raise ValueError(f"{value!r} is not a number") from None
     else:
-        raise ValueError(f"{value!r} is not a number")
+        raise ValueError(f"{value!r} is not a number")  # noqa: TRY004 - one error for every unusable value
     if not number.is_finite() or abs(number) >= _LARGEST or number.adjusted() < -30:
         raise ValueError(f"{value!r} is out of range")
     return number

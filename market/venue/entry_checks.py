@@ -122,8 +122,8 @@ def check_position(exchange: Exchange, account: Account, asset: Asset, spec: Ord
         actual = f"{spec.side}_to_{'close' if closes else 'open'}"
         if spec.position_intent != actual:
             raise unprocessable(f"position intent mismatch, inferred: {actual}, specified: {spec.position_intent}")
-    if closes and spec.order_class == "bracket":
-        raise unprocessable("bracket orders must be entry orders")
+    if closes and spec.order_class in ("bracket", "oto"):
+        raise unprocessable(f"{spec.order_class} orders must be entry orders")
     if not closes and spec.order_class == "oco":
         raise unprocessable("oco orders must be exit orders")
     if closes:

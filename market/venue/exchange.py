@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from decimal import ROUND_DOWN, Decimal
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any
 
 from market.venue import entry_checks, sessions
 from market.venue.account import Account
-from market.venue.activities import cash_activity, fee_description, fill_activity
+from market.venue.activities import cash_activity
 from market.venue.assets import Asset, Identities, asset_of
-from market.venue.decimals import PRICE_SCALE, ZERO, decimal_text, to_price, to_ticks
+from market.venue.decimals import ZERO, to_price, to_ticks
 from market.venue.entry_checks import ask_price, collar
-from market.venue.faults import CANCEL, EXECUTION, ORDER, REPLACE, FaultPlan
+from market.venue.executions import Executions
+from market.venue.faults import CANCEL, ORDER, REPLACE, FaultPlan
 from market.venue.fees import day_fees
 from market.venue.groups import Groups
 from market.venue.matching import NEVER, Book, trail_stop
@@ -30,10 +31,9 @@ from market.venue.refusals import Refusal, missing, unprocessable
 from market.venue.replacing import replace_order
 from market.venue.sessions import Session
 from market.venue.tape import Quote, Tape
-from market.venue.timestamps import MILLISECOND, MINUTE, SECOND, new_york_date, rfc3339
+from market.venue.timestamps import MILLISECOND, MINUTE, SECOND, rfc3339
+from market.venue.trading_day import TradingDay
 from market.venue.views import order_view
-
-FEE_DELAY = 30 * SECOND
 
 
 @dataclass(frozen=True)
@@ -104,12 +104,12 @@ class Exchange:
         self._queues = _Queues()
         self._sequence = 0
         self._update_number = 0
-        self._executions = 0
         self.groups = Groups(self)
+        self.day = TradingDay(self)
+        self.executions = Executions(self)
         self.accounts = [self._new_account(i, cash) for i in range(accounts)]
-        self._schedule_session(start)
-        if accounts:
-            self.at(sessions.minute_start(start) + MINUTE, self._sample_equity)
+        self.day.schedule(start)
+        self.at(sessions.minute_start(start) + MINUTE, self.day.sample_equity)
 
     def _new_account(self, number: int, cash: Decimal) -> Account:
         previous = self.tape.history.last_day_before(self.session.day)
@@ -142,9 +142,8 @@ class Exchange:
         return ask_price(self, symbol)
 
     def last_close(self, symbol: str) -> Decimal:
-        """The close of the session before this one, USD."""
-        bar = self.tape.previous(symbol, self.session.day)
-        return to_price(round(bar.close * PRICE_SCALE)) if bar else ZERO
+        """The close of the session before this one, USD, in today's shares."""
+        return to_price(self.tape.last_close(symbol, self.session.day))
 
     def entry_power(self, account: Account) -> Decimal:
         """Buying power for order entry: positions valued at the start of this venue second."""
@@ -188,141 +187,6 @@ class Exchange:
                 self.watch(book)
         self.now = max(self.now, t)
 
-    def _schedule_session(self, t: int) -> None:
-        session = self.session
-        for when, action in (
-            (session.pre_open, self._on_pre_open),
-            (session.open, self._on_open),
-            (session.close, self._on_close),
-            (session.close + FEE_DELAY, self._on_fees),
-            (session.post_close, self._on_post_close),
-            (session.post_close + FEE_DELAY, self._on_fees),
-        ):
-            if when >= t:
-                self.at(when, action)
-        self.at(session.post_close + MINUTE, self._on_next_session)
-
-    def _on_next_session(self, t: int) -> None:
-        """The evening after: the next session becomes the current one, its overnight events are booked."""
-        closing = {symbol: self.mark(symbol) for account in self.accounts for symbol in account.positions}
-        previous = self.session.day
-        self.session = sessions.session_at_or_after(t)
-        self.tape.forget_before(previous)
-        for account in self.accounts:
-            account.last_equity = account.cash + sum(
-                (p.qty * closing[p.symbol] for p in account.positions.values()), ZERO
-            )
-            account.balance_asof = previous
-            account._marked = None
-            for position in account.positions.values():
-                position.basis_today = position.qty * closing[position.symbol]
-        for symbol, book in self.books.items():
-            book.open_day(self.tape.on(symbol, self.session.day))
-        self._schedule_session(t)
-
-    def _on_pre_open(self, t: int) -> None:
-        self._corporate_actions(t)
-        for order in self._waiting():
-            if order.extended_hours:
-                self._activate(order, t)
-
-    def _corporate_actions(self, t: int) -> None:
-        """Splits and dividends of the new day, for shares held overnight."""
-        for account in self.accounts:
-            for position in list(account.positions.values()):
-                bar = self.tape.history.on(position.symbol, self.session.day)
-                if bar is None:
-                    continue
-                if bar.split not in (0.0, 1.0):
-                    self._split(account, position.symbol, Decimal(str(bar.split)), t)
-                if bar.dividend:
-                    per_share = Decimal(str(bar.dividend))
-                    amount = (per_share * position.qty).quantize(Decimal("0.01"))
-                    self.post_cash(
-                        account, "DIV", "CDIV", amount, t, f"Cash dividend {position.symbol}",
-                        symbol=position.symbol, qty=position.qty, per_share=per_share,
-                    )
-
-    def _split(self, account: Account, symbol: str, ratio: Decimal, t: int) -> None:
-        for order in list(account.open_orders.get(symbol, {}).values()):
-            self.terminate(order, "canceled", t)
-        position = account.positions[symbol]
-        before = position.qty
-        position.qty = (before * ratio).quantize(Decimal("1e-9"), ROUND_DOWN).normalize() + ZERO
-        account._marked = None
-        row = cash_activity(
-            self.identities.next("activity"), "SPLIT", "SPLIT", ZERO, t, f"Split {symbol} {decimal_text(ratio)}:1",
-            symbol=symbol, qty=position.qty - before,
-        )
-        account.activities.append(row)
-        self.note("activity", t, {"account": account.number, **row})
-
-    def _on_open(self, t: int) -> None:
-        for order in self._waiting():
-            self._activate(order, t)
-        for account in self.accounts:
-            for order in account.open_list():
-                self.groups.rearm(order, t)
-        for book in self.books.values():
-            book.refresh(t)
-            self.watch(book)
-
-    def _on_close(self, t: int) -> None:
-        for account in self.accounts:
-            for order in account.open_list():
-                if order.time_in_force == "cls" and order.in_book is False and order.status in WORKING:
-                    self._auction(order, t, closing=True)
-        for account in self.accounts:
-            for order in account.open_list():
-                if order.extended_hours and order.time_in_force in ("day", "gtc"):
-                    continue
-                if order.created_at >= t or (order.status == "accepted" and order.submitted_at >= t):
-                    continue
-                if order.time_in_force == "cls":
-                    if order.is_open:
-                        self.terminate(order, "canceled", t)
-                elif order.time_in_force != "gtc":
-                    if order.is_open:
-                        self.terminate(order, "expired", t)
-                else:
-                    self._park(order)
-            account.balance_asof = self.session.day
-
-    def _on_post_close(self, t: int) -> None:
-        for account in self.accounts:
-            for order in account.open_list():
-                if order.extended_hours and order.created_at < t:
-                    if order.time_in_force == "day" and order.is_open:
-                        self.terminate(order, "expired", t)
-                    else:
-                        self._park(order)
-
-    def _park(self, order: Order) -> None:
-        book = self.books.get(order.symbol)
-        if book is not None and order.in_book:
-            book.remove(order)
-
-    def _waiting(self) -> list[Order]:
-        """Open orders that are not in a book, oldest first."""
-        found = [
-            order
-            for account in self.accounts
-            for order in account.open_list()
-            if not order.in_book and order.status not in ("held", "pending_new")
-        ]
-        return sorted(found, key=lambda order: order.sequence)
-
-    def _on_fees(self, t: int) -> None:
-        if not self.rules.fees:
-            return
-        for account in self.accounts:
-            if not account.fills_today:
-                continue
-            charged = day_fees(account.fills_today, self.session.day)
-            account.fills_today.clear()
-            for kind, amount in charged.items():
-                self.post_cash(account, "FEE", kind, -amount, t, fee_description(kind, self.session.day))
-
     def post_cash(
         self, account: Account, kind: str, sub_type: str, amount: Decimal, t: int, description: str, **detail: Any
     ) -> None:
@@ -333,16 +197,6 @@ class Exchange:
         )
         account.activities.append(row)
         self.note("activity", t, {"account": account.number, **row})
-
-    def _sample_equity(self, t: int) -> None:
-        """One point a venue minute for the portfolio history, while the exchange is awake."""
-        if self.session.pre_open <= t <= self.session.post_close:
-            for account in self.accounts:
-                account.equity_history.append((t, account.equity(self.mark)))
-            self.at(t + MINUTE, self._sample_equity)
-        else:
-            following = sessions.session_at_or_after(t)
-            self.at(max(following.pre_open, t + MINUTE), self._sample_equity)
 
     def accrued_fees(self, account: Account) -> Decimal:
         """Fees of today's executions, not yet charged."""
@@ -359,7 +213,7 @@ class Exchange:
         if asset is None:
             raise unprocessable(f'asset "{spec.symbol}" not found')
         if spec.symbol != asset.symbol:
-            spec = _with_symbol(spec, asset.symbol)
+            spec = replace(spec, symbol=asset.symbol)
         entry_checks.check_account(account, spec)
         entry_checks.check_client_id(account, spec.client_order_id)
         entry_checks.check_asset(asset, spec)
@@ -376,7 +230,7 @@ class Exchange:
         account.hold(order, reserves)
         if spec.order_class:
             self.groups.create(order, spec)
-        for fault in self.faults.at_point(ORDER, **_who(order)):
+        for fault in self.faults.at_point(ORDER, **order.who()):
             order.doomed = True
             self.at(t + int(fault.parameters["seconds"] * SECOND), lambda when: self._reject_late(order, when))
         self._begin(order, t)
@@ -440,12 +294,12 @@ class Exchange:
         if order.status != "pending_new":
             return
         if self.tradable_now(order, t):
-            self._activate(order, t)
+            self.activate(order, t)
         else:
             order.move("accepted", t)
             self.emit(order, "accepted", t)
 
-    def _activate(self, order: Order, t: int) -> None:
+    def activate(self, order: Order, t: int) -> None:
         """The order reaches the exchange."""
         if not order.is_open or order.in_book:
             return
@@ -461,7 +315,7 @@ class Exchange:
         if order.doomed:
             return
         if order.time_in_force == "opg":
-            self._auction(order, t, closing=False)
+            self.day.auction(order, t, closing=False)
             if order.is_open:
                 self.terminate(order, "canceled", t)
             return
@@ -490,7 +344,7 @@ class Exchange:
 
     def _activate_held(self, leg: Order, t: int) -> None:
         leg.move("accepted", t)
-        self._activate(leg, t)
+        self.activate(leg, t)
 
     def acknowledge(self, order: Order, t: int) -> None:
         """The exchange takes a replacement in."""
@@ -506,30 +360,6 @@ class Exchange:
     def _can_fill_now(self, book: Book, order: Order, t: int) -> bool:
         return book.available_to(order, t) >= (order.left if order.qty is not None else ZERO)
 
-    def _auction(self, order: Order, t: int, *, closing: bool) -> None:
-        """Opening or closing cross: everything that reaches the cross price, within participation of its volume."""
-        tape = self.tape.on(order.symbol, self.session.day)
-        bar = self.tape.history.on(order.symbol, self.session.day)
-        if tape is None or not len(tape.price):
-            return
-        if closing:
-            ticks, volume = int(tape.price[-1]), int(tape.size[-1])
-            if bar is not None:
-                ticks = round(bar.close * PRICE_SCALE)
-        else:
-            at = tape.trades_until(self.session.open - 1)
-            ticks, volume = int(tape.price[at]), int(tape.size[at])
-        if order.limit_price is not None:
-            limit = to_ticks(order.limit_price)
-            if (ticks > limit) if order.is_buy else (ticks < limit):
-                return
-        offered = Decimal(10) ** 12
-        if self.rules.fills == "strict":
-            offered = max(Decimal(100), Decimal(int(volume * self.rules.participation)))
-        qty = min(order.left, offered)
-        if qty > 0:
-            self.filled(order, qty, ticks, t)
-
     def book(self, symbol: str) -> Book:
         """The book of `symbol`, made when first needed."""
         book = self.books.get(symbol)
@@ -543,6 +373,8 @@ class Exchange:
                 unlimited=paper,
                 levels=1 if paper else self.rules.depth_levels,
             )
+            if symbol in self.halted:
+                book.halt()
         return book
 
     def find_order(self, account: Account, order_id: str) -> Order:
@@ -565,7 +397,7 @@ class Exchange:
         if working:
             self.emit(order, "pending_cancel", t)
         delay = int(self.rules.latency_ms * MILLISECOND)
-        faults = self.faults.at_point(CANCEL, **_who(order)) if self.faults.has(CANCEL) else []
+        faults = self.faults.at_point(CANCEL, **order.who()) if self.faults.has(CANCEL) else []
         for fault in faults:
             if fault.kind == "stuck_cancel":
                 delay += int(fault.parameters["seconds"] * SECOND)
@@ -584,7 +416,7 @@ class Exchange:
         """Replace an open order by a new one with another id; see replacing.py."""
         if not self.faults.has(REPLACE):
             return replace_order(self, account, order, spec)
-        kinds = {fault.kind for fault in self.faults.at_point(REPLACE, **_who(order))}
+        kinds = {fault.kind for fault in self.faults.at_point(REPLACE, **order.who())}
         if "replace_rejected" in kinds:
             self._unreplaceable.add(order.id)
         new = replace_order(self, account, order, spec)
@@ -612,76 +444,14 @@ class Exchange:
     # --- what happens to an order ------------------------------------------------------------------------
 
     def filled(self, order: Order, qty: Decimal, ticks: int, t: int) -> None:
-        """A book, an auction or a fault trades `qty` of the order."""
-        faults = self.faults.at_point(EXECUTION, **_who(order)) if self.faults.has(EXECUTION) else []
-        late = next((f.parameters["seconds"] for f in faults if f.kind == "late_activity"), 0.0)
-        parts = next((f.parameters["parts"] for f in faults if f.kind == "split_fill"), 1)
-        step = (qty / parts).to_integral_value(ROUND_DOWN)
-        for number in range(parts):
-            part = qty - step * number if number == parts - 1 else step
-            if part > 0:
-                self._execute(order, part, ticks, t, late)
+        """A book trades `qty` of the order."""
+        self.executions.book(order, qty, ticks, t)
 
-    def _execute(self, order: Order, qty: Decimal, ticks: int, t: int, late_s: float) -> None:
-        """Book one execution: order, position, cash, activity, update."""
-        account = self.accounts[order.account]
-        price = to_price(ticks)
-        owned = account.positions.get(order.symbol)
-        short = not order.is_buy and (owned is None or owned.qty <= 0)
-        order.filled_qty += qty
-        order.filled_value += qty * price
-        done = self._is_done(order, price)
-        if done:
-            if order.qty is None:
-                order.qty = order.filled_qty
-            order.move("filled", t)
-        elif order.status in ("pending_cancel", "pending_replace"):
-            order.before_pending = "partially_filled"
-            order.updated_at = max(order.updated_at, t)
-        else:
-            order.move("partially_filled", t)
-        position_qty = account.trade(order.symbol, order.side, qty, price)
-        self._executions += 1
-        execution = self.identities.next("execution")
-        if order.holds:
-            order.holds = max(order.holds - qty, ZERO)
-        self._rehold(account, order, qty)
-        row = fill_activity(execution, order, qty, price, t, short)
-        if late_s:
-            self.at(t + int(late_s * SECOND), lambda when: account.activities.append(row))
-        else:
-            account.activities.append(row)
-        self.note(
-            "match", t,
-            {"account": order.account, "order": order.id, "symbol": order.symbol, "side": order.side,
-             "qty": decimal_text(qty), "price": decimal_text(price), "execution": execution,
-             "position": decimal_text(position_qty), "cash": decimal_text(account.cash)},
-        )
-        self.emit(
-            order, "fill" if done else "partial_fill", t, execution=execution,
-            price=decimal_text(price), qty=decimal_text(qty), position_qty=decimal_text(position_qty),
-        )
-        if done:
-            self._leave(order, account)
-        self.groups.after_fill(order, t)
+    def wants(self, order: Order, ticks: int, available: Decimal) -> Decimal:
+        """How much of what is offered the fill model lets the order take."""
+        return self.executions.wanted(order, ticks, available)
 
-    def _is_done(self, order: Order, price: Decimal) -> bool:
-        if order.qty is not None:
-            return order.left <= 0
-        assert order.notional is not None
-        return (order.notional - order.filled_value) / price < Decimal("1e-9")
-
-    def _rehold(self, account: Account, order: Order, qty: Decimal) -> None:
-        """A part of the order traded: what it holds shrinks in proportion."""
-        if not order.reserved:
-            return
-        if order.qty is not None and order.is_open:
-            before = order.left + qty
-            account.hold(order, order.reserved * order.left / before if before else ZERO)
-        elif order.notional is not None:
-            account.hold(order, max(order.notional - order.filled_value, ZERO))
-
-    def _leave(self, order: Order, account: Account) -> None:
+    def leave(self, order: Order, account: Account) -> None:
         book = self.books.get(order.symbol)
         if book is not None and order.in_book:
             book.remove(order)
@@ -690,7 +460,7 @@ class Exchange:
     def terminate(self, order: Order, status: str, t: int, event: str | None = None) -> None:
         """End an order without a fill: canceled, expired, rejected, replaced."""
         order.move(status, t)
-        self._leave(order, self.accounts[order.account])
+        self.leave(order, self.accounts[order.account])
         self.emit(order, event or status, t)
         self.groups.after_end(order, t)
 
@@ -705,16 +475,6 @@ class Exchange:
     def trailed(self, order: Order, t: int) -> None:
         """A trailing stop followed the price."""
         order.updated_at = max(order.updated_at, t)
-
-    def wants(self, order: Order, ticks: int, available: Decimal) -> Decimal:
-        """The paper fill model takes a random part one time in ten; the strict one takes what is offered."""
-        if self.rules.fills != "paper":
-            return available
-        draw = seed_of(self.seed, "paper", order.sequence, decimal_text(order.filled_qty))
-        if draw % 10 or order.qty is None:
-            return available
-        part = (order.left * (1 + draw // 10 % 9) / 10).quantize(Decimal(1), ROUND_DOWN)
-        return max(part, Decimal(1))
 
     def emit(
         self, order: Order, event: str, t: int, *, execution: str | None = None, **detail: str
@@ -731,25 +491,10 @@ class Exchange:
         self.updates.append(Update(self._update_number, order.account, t, data, order))
         self.note("update", t, {"account": order.account, "data": data})
 
-    def day_of_now(self) -> Any:
-        """The New York day now."""
-        return new_york_date(self.now)
-
     def drain_updates(self) -> list[Update]:
         """Updates since the last call."""
         taken, self.updates = self.updates, []
         return taken
-
-
-def _who(order: Order) -> dict[str, Any]:
-    """What a fault's filter may look at."""
-    return {"symbol": order.symbol, "side": order.side, "account": order.account}
-
-
-def _with_symbol(spec: OrderSpec, symbol: str) -> OrderSpec:
-    import dataclasses
-
-    return dataclasses.replace(spec, symbol=symbol)
 
 
 __all__ = ["Exchange", "Refusal", "Rules", "Update"]

@@ -77,6 +77,15 @@ class Groups:
     def _release(self, entry: Order, t: int) -> None:
         """The entry is whole: its legs come alive. The shares are held by the first leg."""
         exchange = self._exchange
+        account = exchange.accounts[entry.account]
+        position = account.positions.get(entry.symbol)
+        owned = position.qty if position is not None else ZERO
+        free = (owned if entry.is_buy else -owned) - account.held_shares(entry.symbol)[0]
+        if free < entry.filled_qty:
+            # Another order has meanwhile turned the position: there is nothing left for the exits to close.
+            for leg in list(entry.legs):
+                exchange.terminate(leg, "rejected", t)
+            return
         for number, leg in enumerate(entry.legs):
             leg.qty = entry.filled_qty
             leg.holds = entry.filled_qty if number == 0 else ZERO

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Any
 
 from market.venue.decimals import ZERO
 
@@ -141,6 +142,10 @@ class Order:
     def left(self) -> Decimal:
         """Shares still to trade of a quantity order (0 for a notional one, whose shares are not known)."""
         return ZERO if self.qty is None else self.qty - self.filled_qty
+
+    def who(self) -> dict[str, Any]:
+        """What a fault's filter may look at."""
+        return {"symbol": self.symbol, "side": self.side, "account": self.account}
 
     def move(self, status: str, t: int) -> None:
         """Go to `status` at `t` and stamp it; ForbiddenTransition if the table does not allow it."""

@@ -125,9 +125,9 @@ def _check_fields(order: Order, spec: ReplaceSpec) -> None:
         raise unprocessable("notional orders cannot be replaced")
     if order.parent is not None and order.order_class == "oto":
         raise unprocessable("oto legs cannot be replaced")
-    if order.order_class in ("bracket", "oco") and (order.parent is not None or order.order_class == "oco"):
-        if spec.qty is not None or spec.time_in_force is not None or spec.trail is not None:
-            raise unprocessable("only limit_price and stop_price of a leg can be replaced")
+    is_exit = order.order_class == "oco" or (order.order_class == "bracket" and order.parent is not None)
+    if is_exit and (spec.qty is not None or spec.time_in_force is not None or spec.trail is not None):
+        raise unprocessable("only limit_price and stop_price of a leg can be replaced")
     if spec.limit_price is not None and order.limit_price is None:
         raise invalid(
             "market orders require no stop or limit price" if order.type == "market" else "invalid limit_price"

@@ -180,6 +180,7 @@ class Tape:
         self._build = build
         self._built: dict[tuple[str, date], SymbolTape | None] = {}
         self._past: dict[tuple[str, date], SymbolTape | None] = {}
+        self._splits: dict[tuple[str, date], float] = {}
         self._previous: dict[tuple[str, date], DailyBar | None] = {}
 
     def __contains__(self, symbol: object) -> bool:
@@ -241,8 +242,21 @@ class Tape:
             known = tape.trades_until(t)
             if known:
                 return int(tape.price[known - 1])
+            quoted = tape.quotes_until(t)
+            if quoted and not len(tape.price):  # a tape of quotes only: their middle is the price
+                return (int(tape.bid[quoted - 1]) + int(tape.ask[quoted - 1])) // 2
+        return self.last_close(symbol, day)
+
+    def last_close(self, symbol: str, day: date) -> int:
+        """The close before `day` in the shares of `day` (divided by a split of that morning); 0 when unknown."""
         previous = self.previous(symbol, day)
-        return round(previous.close * PRICE_SCALE) if previous else 0
+        if previous is None:
+            return 0
+        key = (symbol, day)
+        if key not in self._splits:
+            today = self.history.on(symbol, day)
+            self._splits[key] = today.split if today is not None and today.split > 0 else 1.0
+        return round(previous.close * PRICE_SCALE / self._splits[key])
 
     def day_of(self, t: int) -> date:
         """The New York calendar day at `t`."""
