@@ -344,9 +344,9 @@ class Engine:
         return drafts, waiting
 
     def _volume(self, symbol: str) -> Decimal | None:
-        if self.snapshot is None or symbol not in self.snapshot.symbols:
+        if self.snapshot is None or symbol not in self.snapshot:
             return None
-        volume = float(self.snapshot.average_volume[self.snapshot.symbols.index(symbol)])
+        volume = float(self.snapshot.average_volume[self.snapshot.index(symbol)])
         return Decimal(f"{volume:.2f}") if volume > 0 else None
 
     def _reduces(self, draft: planner.Draft) -> bool:
@@ -456,7 +456,7 @@ class Engine:
         volume = self._volume(draft.symbol)
         if volume is None or self.snapshot is None:
             return {}
-        column = self.snapshot.symbols.index(draft.symbol)
+        column = self.snapshot.index(draft.symbol)
         cost = estimate(
             "buy" if draft.side == "buy" else "sell",
             draft.qty,

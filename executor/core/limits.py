@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 
 import numpy as np
 
@@ -18,7 +19,8 @@ from executor.core.book import ZERO, Book
 from executor.core.events import Quote
 from executor.core.modes import Mode
 from executor.core.orders import WorkingOrder
-from models.risk.snapshot import RiskSnapshot
+from models.errors import RiskError
+from models.risk.snapshot import Floats, RiskSnapshot
 from models.risk.value_at_risk import historical
 
 VAR_LEVEL = 0.95
@@ -85,8 +87,8 @@ class Proposal:
         if self.snapshot is None:
             raise Unknown("no risk snapshot")
         try:
-            return self.snapshot.symbols.index(self.symbol)
-        except ValueError:
+            return self.snapshot.index(self.symbol)
+        except RiskError:
             raise Unknown(f"{self.symbol} is not in the risk snapshot") from None
 
     def worst_shares(self, symbol: str, extra: Decimal = ZERO) -> Decimal:
@@ -112,6 +114,42 @@ class Proposal:
     def worst_total(self, symbols: set[str], *, with_order: bool) -> Decimal:
         extra = self.direction * self.qty if with_order else ZERO
         return sum((self.worst_notional(s, extra if s == self.symbol else ZERO) for s in symbols), ZERO)
+
+    @cached_property
+    def risk_before(self) -> tuple[Decimal, Decimal]:
+        """Historical VaR and ES (95 %, one day) of the book with its open orders filled, over equity."""
+        return self._risk(self._scenario_values)
+
+    @cached_property
+    def risk_after(self) -> tuple[Decimal, Decimal]:
+        """The same with this order filled too."""
+        values = self._scenario_values.copy()
+        values[self.index()] += float(self.direction * self.qty * self.price(self.symbol))
+        return self._risk(values)
+
+    @cached_property
+    def _scenario_values(self) -> Floats:
+        """USD value of every column of the risk snapshot, open orders taken as filled."""
+        self.index()
+        assert self.snapshot is not None
+        shares = dict(self.book.positions)
+        for order in self.orders:
+            shares[order.symbol] = shares.get(order.symbol, ZERO) + order.direction * order.remaining
+        values = np.zeros(len(self.snapshot.symbols))
+        for symbol, qty in shares.items():
+            try:
+                values[self.snapshot.index(symbol)] = float(qty * self.price(symbol))
+            except RiskError:
+                raise Unknown(f"{symbol} is held but not in the risk snapshot") from None
+        return values
+
+    def _risk(self, values: Floats) -> tuple[Decimal, Decimal]:
+        assert self.snapshot is not None
+        value_at_risk, shortfall = historical(self.snapshot.returns @ values, VAR_LEVEL)
+        if not (np.isfinite(value_at_risk) and np.isfinite(shortfall)):
+            raise Unknown("value at risk is not a number")
+        equity = self.known_equity()
+        return Decimal(f"{value_at_risk:.2f}") / equity, Decimal(f"{shortfall:.2f}") / equity
 
     def reduces(self) -> bool:
         """Proof that the order can only bring the position nearer to zero, never through it."""
@@ -245,36 +283,13 @@ class Gross(Limit):
         return before / equity, proposal.worst_total(symbols, with_order=True) / equity
 
 
-def _book_risk(proposal: Proposal, *, with_order: bool) -> tuple[Decimal, Decimal]:
-    """Historical VaR and ES (95 %, one day) of the book with its open orders filled, over equity."""
-    proposal.index()
-    snapshot = proposal.snapshot
-    assert snapshot is not None
-    shares = dict(proposal.book.positions)
-    for order in proposal.orders:
-        shares[order.symbol] = shares.get(order.symbol, ZERO) + order.direction * order.remaining
-    if with_order:
-        shares[proposal.symbol] = shares.get(proposal.symbol, ZERO) + proposal.direction * proposal.qty
-    values = np.zeros(len(snapshot.symbols))
-    column = {symbol: i for i, symbol in enumerate(snapshot.symbols)}
-    for symbol, qty in shares.items():
-        if symbol not in column:
-            raise Unknown(f"{symbol} is held but not in the risk snapshot")
-        values[column[symbol]] = float(qty * proposal.price(symbol))
-    value_at_risk, shortfall = historical(snapshot.returns @ values, VAR_LEVEL)
-    if not (np.isfinite(value_at_risk) and np.isfinite(shortfall)):
-        raise Unknown("value at risk is not a number")
-    equity = proposal.known_equity()
-    return Decimal(f"{value_at_risk:.2f}") / equity, Decimal(f"{shortfall:.2f}") / equity
-
-
 class ValueAtRisk(Limit):
     """Historical one-day 95 % value at risk of the book after the order."""
 
     name = "value_at_risk"
 
     def measure(self, proposal: Proposal, limits: Mapping[str, Decimal]) -> tuple[Decimal, Decimal]:
-        return _book_risk(proposal, with_order=False)[0], _book_risk(proposal, with_order=True)[0]
+        return proposal.risk_before[0], proposal.risk_after[0]
 
 
 class ExpectedShortfall(Limit):
@@ -283,7 +298,7 @@ class ExpectedShortfall(Limit):
     name = "expected_shortfall"
 
     def measure(self, proposal: Proposal, limits: Mapping[str, Decimal]) -> tuple[Decimal, Decimal]:
-        return _book_risk(proposal, with_order=False)[1], _book_risk(proposal, with_order=True)[1]
+        return proposal.risk_before[1], proposal.risk_after[1]
 
 
 class OrdersPerDay(Limit):

@@ -16,6 +16,7 @@ import hashlib
 import io
 import os
 import zipfile
+from bisect import bisect_left
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,13 +55,17 @@ class RiskSnapshot:
     returns: Floats
     """(scenarios x names) daily total returns, oldest first, no gaps (see the module's text)."""
 
+    def __contains__(self, symbol: str) -> bool:
+        at = bisect_left(self.symbols, symbol)
+        return at < len(self.symbols) and self.symbols[at] == symbol
+
     def index(self, symbol: str) -> int:
         """Column of a symbol.
 
         Raises:
             RiskError: the snapshot does not know the symbol.
         """
-        at = int(np.searchsorted(np.asarray(self.symbols), symbol))
+        at = bisect_left(self.symbols, symbol)
         if at == len(self.symbols) or self.symbols[at] != symbol:
             raise RiskError(f"{symbol} is not in the risk snapshot of {self.as_of}: no trade that session")
         return at

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from executor.core.diagram import markdown
 from executor.core.orders import (
     ENDED_STATUSES,
     REFUSED_STATUSES,
@@ -64,3 +65,8 @@ def test_an_ambiguous_send_is_unknown_and_never_rejected() -> None:
 @pytest.mark.parametrize("status", sorted(ENDED_STATUSES | REFUSED_STATUSES))
 def test_a_final_status_ends_a_live_order(status: str) -> None:
     assert next_state(State.LIVE, evidence_of_status(status)) in TERMINAL
+
+
+def test_the_page_is_what_the_table_generates() -> None:
+    page = Path(__file__).parents[2] / "docs/order-states.md"
+    assert page.read_text() == markdown(), "python -m executor.core.diagram > docs/order-states.md"
