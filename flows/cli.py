@@ -31,6 +31,7 @@ app.add_typer(report, name="report")
 app.add_typer(flows, name="flows")
 
 INTERRUPTED = 130
+OURS = ("flows", "reports", "executor", "models", "market", "sql")
 Day = Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", help="Session; default: the newest.")]
 
 
@@ -267,6 +268,10 @@ def main() -> None:
         _fail("interrupted; nothing is left running", INTERRUPTED)
     except typer.Abort:
         _fail("aborted", INTERRUPTED)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in OURS:
+            raise
+        _fail(f"{error.name} is not installed; the slow side needs: pip install 'sallyport[slow]'", 2)
     except Exception as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             error.show()  # type: ignore[attr-defined]

@@ -130,10 +130,9 @@ def _run_chain(
         pages = call("nightly_report", as_of=plan.session, clock=after)
     stages.begin("summary")
     figures = summary.collect(work, plan.session, plan.as_of, links)
-    figures["paths"] = {
-        name: os.path.relpath(path)
-        for name, path in (pages | {"compliance pack": pack, "mail": str(mailbox.folder)}).items()
-    }
+    seen = {"validation": figures["validation"]["page"]} | pages
+    seen |= {"compliance pack": pack, "messages": str(state / "messages.txt"), "mail": str(mailbox.folder)}
+    figures["paths"] = {name: os.path.relpath(path) for name, path in seen.items()}
     figures["messages"] = len(mailbox.messages())
     figures["seconds"] = round(time.monotonic() - began, 1)
     path = summary.write(figures, state / "summary.json")

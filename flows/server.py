@@ -22,6 +22,13 @@ from flows.process import ChildProcess
 
 HOST = "127.0.0.1"
 POOL = "sallyport"
+BROKER_KEYS = (
+    "APCA_API_KEY_ID",
+    "APCA_API_SECRET_KEY",
+    "SALLYPORT_BROKER__KEY_ID",
+    "SALLYPORT_BROKER__SECRET_KEY",
+)
+"""Only the executor holds these: flows propose, so nothing that runs them is given a key to trade with."""
 _READY_TIMEOUT_S = 120.0  # a cold start migrates a new database: 13 s measured, minutes on a loaded machine
 
 
@@ -111,8 +118,12 @@ class PrefectServer:
 
 
 def client_environment(home: Path, api_url: str) -> dict[str, str]:
-    """Our environment with every Prefect setting of the user's replaced by those of this server."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    """Our environment without broker keys, every Prefect setting of the user's replaced by this server's."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("PREFECT_") and name not in BROKER_KEYS
+    }
     return kept | {
         "PREFECT_HOME": str(home),
         "PREFECT_PROFILES_PATH": str(home / "profiles.toml"),

@@ -164,6 +164,7 @@ def _validation(session: Session, links: dict[str, Any]) -> dict[str, Any]:
         "failed": run.checks["failed"],
         "findings": len(run.checks["findings"]),
         "quarantined": len(run.checks["quarantined"]),
+        "page": run.report_path,
     }
 
 

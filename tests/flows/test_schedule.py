@@ -80,10 +80,16 @@ async def test_every_schedule_is_new_yorks_and_starts_inside_the_flows_window(
         assert window.opens <= moment < window.closes
 
 
-def test_prefect_deploys_the_whole_file_with_its_schedules(prefect_server: PrefectServer, tmp_path: Path):
-    deploy(prefect_server, PREFECT_FILE, log=tmp_path / "deploy.log")
+@pytest.fixture(scope="module")
+def deployed(prefect_server: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -> PrefectServer:
+    """The server with every deployment of the file, put there by Prefect's own command."""
+    deploy(prefect_server, PREFECT_FILE, log=tmp_path_factory.mktemp("deploy") / "deploy.log")
+    return prefect_server
+
+
+def test_prefect_deploys_the_whole_file_with_its_schedules(deployed: PrefectServer):
     request = urllib.request.Request(
-        f"{prefect_server.api_url}/deployments/filter",
+        f"{deployed.api_url}/deployments/filter",
         data=b"{}",
         headers={"Content-Type": "application/json"},
     )
@@ -98,6 +104,45 @@ def test_prefect_deploys_the_whole_file_with_its_schedules(prefect_server: Prefe
             "America/New_York",
         )
         assert stored[name]["work_pool_name"] == POOL
+
+
+def test_a_run_that_the_scheduler_starts_weeks_late_fails_visibly_and_writes_nothing(
+    deployed: PrefectServer, tmp_path: Path
+):
+    """lessons.md item 40, with a real late run: whatever day it is when this test runs, that window is over."""
+    from prefect.client.orchestration import get_client
+    from prefect.states import Scheduled
+    from sqlmodel import func, select
+
+    from executor.settings import load_settings
+    from flows.workspace import open_workspace
+    from sql.server import stop_embedded
+    from sql.tables import AuditLog, DataSet
+
+    paper = {"SALLYPORT_STATE_DIR": str(tmp_path / "state"), "SALLYPORT_ENVIRONMENT": "paper"}
+    when = datetime(2026, 10, 28, 18, 15, tzinfo=ZoneInfo("America/New_York"))
+    with get_client(sync_client=True) as client:
+        nightly = client.read_deployment_by_name("nightly/nightly")
+        late = client.create_flow_run_from_deployment(nightly.id, state=Scheduled(scheduled_time=when))
+        subprocess.run(
+            [sys.executable, "-m", "prefect", "flow-run", "execute", str(late.id)],
+            cwd=ROOT,
+            env=deployed.environment() | paper,
+            capture_output=True,
+            check=False,
+        )
+        state = client.read_flow_run(late.id).state
+    try:
+        assert state is not None
+        assert state.is_failed()
+        assert "nightly refuses as-of 2026-10-28: too late" in str(state.message)
+        settings = load_settings(state_dir=tmp_path / "state", environment="paper")
+        with open_workspace(settings) as work, work.ledger.session() as session:
+            assert session.exec(select(func.count()).select_from(DataSet)).one() == 0
+            kinds = set(session.exec(select(AuditLog.kind)))
+        assert not kinds & {"DATA_SET", "VALIDATION", "MODEL", "PROPOSAL"}
+    finally:
+        stop_embedded(tmp_path / "state")
 
 
 def test_the_command_shows_the_schedule():

@@ -14,7 +14,7 @@ import pytest
 
 from flows.errors import ServerError
 from flows.process import ChildProcess, descendants
-from flows.server import PrefectServer, answers, client_environment, running_server
+from flows.server import BROKER_KEYS, PrefectServer, answers, client_environment, running_server
 
 
 def is_alive(pid: int) -> bool:
@@ -74,6 +74,14 @@ def test_telemetry_and_the_users_own_prefect_settings_stay_out(
     assert "PREFECT_API_KEY" not in environment
     assert environment["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"
     assert environment["DO_NOT_TRACK"] == "1"
+
+
+def test_nothing_that_runs_flows_is_given_a_key_to_trade_with(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    for name in BROKER_KEYS:
+        monkeypatch.setenv(name, "key-of-the-executor")
+    assert "key-of-the-executor" not in client_environment(tmp_path, "http://127.0.0.1:1/api").values()
 
 
 def test_a_port_in_use_is_one_clear_refusal(tmp_path: Path):
