@@ -24,25 +24,37 @@ def _cash(text: str) -> Decimal:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(prog="python -m market.venue", description=__doc__)
-    made.add_argument("--host", default="127.0.0.1", help="address to listen on; loopback unless told otherwise")
+    made.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on; loopback unless told otherwise"
+    )
     made.add_argument("--port", type=int, default=0, help="public port, 0 picks a free one")
     made.add_argument("--control-port", type=int, default=0, help="control port, 0 picks a free one")
     made.add_argument("--data", type=Path, help="Parquet or CSV of prices; the built-in sample without it")
-    made.add_argument("--date", type=dt.date.fromisoformat, help="session to replay; the last one of the data")
-    made.add_argument("--speed", type=float, default=60, help="venue seconds a second; 0: the control address steps")
+    made.add_argument(
+        "--date", type=dt.date.fromisoformat, help="session to replay; the last one of the data"
+    )
+    made.add_argument(
+        "--speed", type=float, default=60, help="venue seconds a second; 0: the control address steps"
+    )
     made.add_argument("--seed", type=int, default=7, help="of everything that is modelled")
     made.add_argument("--faults", type=Path, help="TOML fault plan")
     made.add_argument("--journal", type=Path, help="append-only record")
     made.add_argument("--accounts", type=int, default=1)
     made.add_argument("--cash", type=_cash, default=Decimal(100_000), help="USD in each account")
-    made.add_argument("--start", help="HH:MM in New York: where in the day the clock begins; 09:30 without it")
+    made.add_argument(
+        "--start", help="HH:MM in New York: where in the day the clock begins; 09:30 without it"
+    )
     made.add_argument("--rate-limit", type=int, default=200, help="requests a minute and key, 0 for no limit")
     made.add_argument("--key-id")
     made.add_argument("--secret-key")
     made.add_argument("--polygon-key")
-    made.add_argument("--symbols", type=lambda text: [s for s in text.split(",") if s], help="only these, by commas")
+    made.add_argument(
+        "--symbols", type=lambda text: [s for s in text.split(",") if s], help="only these, by commas"
+    )
     made.add_argument("--step", dest="step_s", type=int, default=5, help="seconds between modelled quotes")
-    made.add_argument("--no-conflate", dest="conflate", action="store_false", help="send every quote at any speed")
+    made.add_argument(
+        "--no-conflate", dest="conflate", action="store_false", help="send every quote at any speed"
+    )
     return made
 
 

@@ -21,7 +21,9 @@ FEE_NAMES = {
 }
 
 
-def fill_activity(identity: str, order: Order, qty: Decimal, price: Decimal, t: int, short: bool) -> dict[str, Any]:
+def fill_activity(
+    identity: str, order: Order, qty: Decimal, price: Decimal, t: int, short: bool
+) -> dict[str, Any]:
     """One execution. The id begins with New York local time; the rest is random, as the real one is."""
     return {
         "activity_type": "FILL",

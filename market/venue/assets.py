@@ -12,9 +12,63 @@ _NAMESPACE = uuid.UUID("5a11f0a7-0000-4000-8000-000000000001")
 _EXCHANGES = ("NASDAQ", "NYSE")
 # The few whose listing people know by heart; the rest get one by checksum.
 _NASDAQ = frozenset(
-    ["AAPL", "MSFT", "AMZN", "GOOG", "GOOGL", "FB", "META", "NVDA", "TSLA", "AMD", "INTC", "CSCO", "CMCSA", "PEP", "COST", "ADBE", "NFLX", "QCOM", "AVGO", "TXN", "SBUX", "AMGN", "QQQ"]
+    [
+        "AAPL",
+        "MSFT",
+        "AMZN",
+        "GOOG",
+        "GOOGL",
+        "FB",
+        "META",
+        "NVDA",
+        "TSLA",
+        "AMD",
+        "INTC",
+        "CSCO",
+        "CMCSA",
+        "PEP",
+        "COST",
+        "ADBE",
+        "NFLX",
+        "QCOM",
+        "AVGO",
+        "TXN",
+        "SBUX",
+        "AMGN",
+        "QQQ",
+    ]
 )
-_NYSE = frozenset(["IBM", "BAC", "JPM", "GE", "XOM", "CVX", "WMT", "JNJ", "PG", "KO", "PFE", "MRK", "HD", "UNH", "LLY", "BBY", "RRC", "T", "VZ", "V", "MA", "DIS", "C", "WFC", "AIG", "GS", "MS"])
+_NYSE = frozenset(
+    [
+        "IBM",
+        "BAC",
+        "JPM",
+        "GE",
+        "XOM",
+        "CVX",
+        "WMT",
+        "JNJ",
+        "PG",
+        "KO",
+        "PFE",
+        "MRK",
+        "HD",
+        "UNH",
+        "LLY",
+        "BBY",
+        "RRC",
+        "T",
+        "VZ",
+        "V",
+        "MA",
+        "DIS",
+        "C",
+        "WFC",
+        "AIG",
+        "GS",
+        "MS",
+    ]
+)
 
 
 @dataclass(slots=True)

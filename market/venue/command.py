@@ -119,7 +119,9 @@ def choose_day(history: DailyHistory, day: dt.date | None) -> dt.date:
     except CalendarError as reason:
         raise TapeError(str(reason)) from None
     if not is_session:
-        raise TapeError(f"{chosen} is not a trading session; the data reach from {history.first_day} to {history.last_day}")
+        raise TapeError(
+            f"{chosen} is not a trading session; the data reach from {history.first_day} to {history.last_day}"
+        )
     if not history.has_day(chosen):
         raise TapeError(
             f"the price data have no bars on {chosen}; they reach from {history.first_day} to {history.last_day}"
@@ -134,7 +136,9 @@ def start_time(day: dt.date, start: str | None) -> int:
     try:
         return new_york(day, dt.time.fromisoformat(start))
     except ValueError:
-        raise VenueError(f"--start {start} is not a time; write HH:MM in New York time, such as 09:35") from None
+        raise VenueError(
+            f"--start {start} is not a time; write HH:MM in New York time, such as 09:35"
+        ) from None
 
 
 def build_server(options: Options) -> Server:
@@ -186,7 +190,16 @@ def build_server(options: Options) -> Server:
 
 def _journaled(options: Options, day: dt.date) -> dict[str, Any]:
     """What a replay needs: everything but addresses, files of its own and keys."""
-    left_out = {"host", "port", "control_port", "journal", "key_id", "secret_key", "polygon_key", "rate_limit"}
+    left_out = {
+        "host",
+        "port",
+        "control_port",
+        "journal",
+        "key_id",
+        "secret_key",
+        "polygon_key",
+        "rate_limit",
+    }
     fields = {name: value for name, value in vars(options).items() if name not in left_out}
     return {**fields, "speed": float(options.speed), "date": day, "data": str(options.data.resolve()) if options.data else None,
             "faults": str(options.faults.resolve()) if options.faults else None}  # fmt: skip

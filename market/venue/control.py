@@ -98,7 +98,11 @@ class Control:
 
     def _clock_view(self) -> dict[str, Any]:
         server = self._server
-        return {"now": rfc3339(server.exchange.now), "now_ns": server.exchange.now, "speed": server.clock.speed}
+        return {
+            "now": rfc3339(server.exchange.now),
+            "now_ns": server.exchange.now,
+            "speed": server.clock.speed,
+        }
 
     def _clock(self, fields: dict[str, Any]) -> dict[str, Any]:
         server, clock = self._server, self._server.clock

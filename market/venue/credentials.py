@@ -33,7 +33,8 @@ class Credentials:
         polygon_key: str | None = None,
     ) -> None:
         pairs = [
-            KeyPair("PK" + _text(seed, f"key{i}", 18), _text(seed, f"secret{i}", 40).lower()) for i in range(accounts)
+            KeyPair("PK" + _text(seed, f"key{i}", 18), _text(seed, f"secret{i}", 40).lower())
+            for i in range(accounts)
         ]
         if pairs and (key_id or secret_key):
             pairs[0] = KeyPair(key_id or pairs[0].key_id, secret_key or pairs[0].secret_key)

@@ -48,7 +48,11 @@ def read_daily(path: Path) -> pl.DataFrame:
     if not path.is_file():
         raise TapeError(f"no price file at {path}; give --data a Parquet or CSV of daily bars")
     try:
-        frame = pl.read_csv(path, try_parse_dates=True) if path.suffix.lower() == ".csv" else pl.read_parquet(path)
+        frame = (
+            pl.read_csv(path, try_parse_dates=True)
+            if path.suffix.lower() == ".csv"
+            else pl.read_parquet(path)
+        )
     except Exception as reason:  # polars raises many kinds; each means the same to the caller
         raise TapeError(f"{path} cannot be read as a price file: {reason}".splitlines()[0]) from reason
     return canonical(frame, str(path))
@@ -92,12 +96,14 @@ class DailyHistory:
         counts = frame.group_by("symbol", maintain_order=True).len()
         starts = np.concatenate([[0], np.cumsum(counts["len"].to_numpy())])
         self._slices = {
-            symbol: (int(starts[i]), int(starts[i + 1])) for i, symbol in enumerate(counts["symbol"].to_list())
+            symbol: (int(starts[i]), int(starts[i + 1]))
+            for i, symbol in enumerate(counts["symbol"].to_list())
         }
         # Days since 1970 make a bisection of one symbol's slice a plain integer search.
         self._days = frame["date"].to_physical().to_numpy().astype(np.int32)
         self._columns = {
-            name: frame[name].to_numpy() for name in ("open", "high", "low", "close", "volume", "dividend", "split")
+            name: frame[name].to_numpy()
+            for name in ("open", "high", "low", "close", "volume", "dividend", "split")
         }
         self.last_day = _day(int(self._days.max()))
         self.first_day = _day(int(self._days.min()))

@@ -21,7 +21,13 @@ from market.venue.timestamps import MINUTE, new_york, new_york_date, parse_momen
 _TIMEFRAME = re.compile(r"(\d{1,2})(Min|T|Hour|H|Day|D|Week|W|Month|M)\Z")
 _UNITS = {"Min": "minute", "T": "minute", "Hour": "hour", "H": "hour", "Day": "day", "D": "day", "Week": "week",
           "W": "week", "Month": "month", "M": "month"}  # fmt: skip
-_COUNTS = {"minute": range(1, 60), "hour": range(1, 24), "day": (1,), "week": (1,), "month": (1, 2, 3, 4, 6, 12)}
+_COUNTS = {
+    "minute": range(1, 60),
+    "hour": range(1, 24),
+    "day": (1,),
+    "week": (1,),
+    "month": (1, 2, 3, 4, 6, 12),
+}
 _FEEDS = ("iex", "sip", "otc", "boats", "delayed_sip", "overnight")
 LIMIT_DEFAULT, LIMIT_MAX = 1000, 10_000
 _KINDS = ("bars", "quotes", "trades")
@@ -78,7 +84,9 @@ class DataRest:
         match parts:
             case ["snapshots"]:
                 self._feed(query)
-                return Answer(200, {s: v for s in self._symbols(query) if (v := self._snapshot(s, query)) is not None})
+                return Answer(
+                    200, {s: v for s in self._symbols(query) if (v := self._snapshot(s, query)) is not None}
+                )
             case [symbol, "snapshot"]:
                 self._feed(query)
                 view = self._snapshot(symbol, query)
@@ -87,7 +95,9 @@ class DataRest:
                 return Answer(200, {"symbol": symbol, **view})
             case [kind, "latest"] if kind in _KINDS:
                 self._feed(query)
-                found = {s: v for s in self._symbols(query) if (v := self._latest(kind, s, query)) is not None}
+                found = {
+                    s: v for s in self._symbols(query) if (v := self._latest(kind, s, query)) is not None
+                }
                 return Answer(200, {kind: found})
             case [symbol, kind, "latest"] if kind in _KINDS:
                 self._feed(query)
@@ -99,7 +109,9 @@ class DataRest:
                 rows, token = self._range(kind, self._symbols(query), query)
                 return Answer(200, {kind: rows, "next_page_token": token, **_currency(query)})
             case ["auctions"]:
-                return Answer(200, {"auctions": self._auctions(self._symbols(query), query), "next_page_token": None})
+                return Answer(
+                    200, {"auctions": self._auctions(self._symbols(query), query), "next_page_token": None}
+                )
             case [symbol, kind] if kind in _KINDS and symbol != "meta":
                 rows, token = self._range(kind, [symbol.upper()], query)
                 one: dict[str, Any] = {kind: rows.get(symbol.upper()), "symbol": symbol.upper()}
@@ -115,7 +127,9 @@ class DataRest:
     # --- parameters --------------------------------------------------------------------------------------
 
     def _symbols(self, query: dict[str, str]) -> list[str]:
-        symbols = [symbol.strip().upper() for symbol in (query.get("symbols") or "").split(",") if symbol.strip()]
+        symbols = [
+            symbol.strip().upper() for symbol in (query.get("symbols") or "").split(",") if symbol.strip()
+        ]
         if not symbols:
             raise bad_request("symbols is required")
         for symbol in symbols:
@@ -132,7 +146,9 @@ class DataRest:
     def _span(self, query: dict[str, str]) -> tuple[int, int]:
         now = self.exchange.now
         try:
-            start = parse_moment(query["start"]) if query.get("start") else new_york(new_york_date(now), time())
+            start = (
+                parse_moment(query["start"]) if query.get("start") else new_york(new_york_date(now), time())
+            )
         except (ValueError, OverflowError):
             raise bad_request(f"invalid start: {query.get('start', '')[:60]}") from None
         try:
@@ -247,7 +263,8 @@ class DataRest:
             )
         if kind == "quotes":
             return lambda symbol: (
-                (quote.t, self._quote(symbol, quote, letter)) for quote in self.history.quotes(symbol, start, end)
+                (quote.t, self._quote(symbol, quote, letter))
+                for quote in self.history.quotes(symbol, start, end)
             )
         return lambda symbol: (
             (trade.t, self._trade(symbol, trade, letter)) for trade in self.history.trades(symbol, start, end)
@@ -280,7 +297,9 @@ class DataRest:
         except ValueError:
             raise bad_request("invalid date") from None
         kinds = set(filter(None, (query.get("types") or "").split(",")))
-        symbols = [s.upper() for s in (query.get("symbols") or "").split(",") if s] or list(self.exchange.tape.symbols)
+        symbols = [s.upper() for s in (query.get("symbols") or "").split(",") if s] or list(
+            self.exchange.tape.symbols
+        )
         actions: dict[str, list[dict[str, Any]]] = {}
         for symbol in symbols:
             for bar in self.exchange.tape.history.between(symbol, start, end):
@@ -315,7 +334,9 @@ class DataRest:
         updated = rfc3339(self.exchange.now)
         if name == "most-actives":
             rows.sort(key=lambda row: -row[1].volume)
-            active = [{"symbol": s, "volume": int(d.volume), "trade_count": d.trades} for s, d, _ in rows[:top]]
+            active = [
+                {"symbol": s, "volume": int(d.volume), "trade_count": d.trades} for s, d, _ in rows[:top]
+            ]
             return Answer(200, {"most_actives": active, "last_updated": updated})
         if name == "movers":
             moves = sorted(

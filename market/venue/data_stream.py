@@ -14,7 +14,17 @@ import msgspec
 from market.venue.frames import AlpacaJson, AlpacaMsgpack, pieces
 from market.venue.market_feed import Window
 
-CHANNELS = ("trades", "quotes", "bars", "updatedBars", "dailyBars", "statuses", "lulds", "corrections", "cancelErrors")
+CHANNELS = (
+    "trades",
+    "quotes",
+    "bars",
+    "updatedBars",
+    "dailyBars",
+    "statuses",
+    "lulds",
+    "corrections",
+    "cancelErrors",
+)
 _ASKED = tuple(channel for channel in CHANNELS if channel not in ("corrections", "cancelErrors"))
 _FEED_CHANNELS = ("trades", "quotes", "bars", "dailyBars", "lulds")
 AUTH_TIMEOUT_S = 10.0

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from market.venue.server import Server
 
 # What changes the exchange itself, and so has to be in the journal for a replay.
-CORE_KINDS = frozenset({"foreign_order", "bust_execution", "correct_execution", "block_trading", "halt", "market_halt"})
+CORE_KINDS = frozenset(
+    {"foreign_order", "bust_execution", "correct_execution", "block_trading", "halt", "market_halt"}
+)
 
 
 class Effects:
@@ -57,7 +59,9 @@ class Effects:
         fault.occasions += 1
         fault.fired += 1
         if fault.kind in CORE_KINDS and fault.time is None:
-            self._server.journal.record("control", t, {"kind_of_fault": fault.kind, "parameters": fault.parameters})
+            self._server.journal.record(
+                "control", t, {"kind_of_fault": fault.kind, "parameters": fault.parameters}
+            )
         self._acts[fault.kind](fault.parameters, t)
 
     def _check(self, fault: Fault) -> None:
@@ -69,7 +73,9 @@ class Effects:
             raise FaultPlanError(f"fault {fault.kind}: no such account here: {account}")
         socket = fault.parameters.get("socket", "trading")
         if socket not in ("trading", "data", "polygon"):
-            raise FaultPlanError(f"fault {fault.kind}: no such socket: {socket}; known are trading, data, polygon")
+            raise FaultPlanError(
+                f"fault {fault.kind}: no such socket: {socket}; known are trading, data, polygon"
+            )
 
     # --- sockets -----------------------------------------------------------------------------------------
 
@@ -117,7 +123,9 @@ class Effects:
         bust_execution(self._server.exchange, parameters["account"], parameters["symbol"], t)
 
     def _correct_execution(self, parameters: dict[str, Any], t: int) -> None:
-        price = parse_decimal(parameters["price"] if isinstance(parameters["price"], str) else str(parameters["price"]))
+        price = parse_decimal(
+            parameters["price"] if isinstance(parameters["price"], str) else str(parameters["price"])
+        )
         correct_execution(self._server.exchange, parameters["account"], parameters["symbol"], price, t)
 
     def _wrong_positions(self, parameters: dict[str, Any], t: int) -> None:

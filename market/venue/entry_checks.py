@@ -61,7 +61,9 @@ def check_asset(asset: Asset, spec: OrderSpec) -> None:
 def check_account(account: Account, spec: OrderSpec) -> None:
     """May this account trade at all, and so?"""
     if account.account_blocked or account.trading_blocked:
-        raise denied("account is restricted to liquidation only" if account.trading_blocked else "account is blocked")
+        raise denied(
+            "account is restricted to liquidation only" if account.trading_blocked else "account is blocked"
+        )
     if account.configuration["suspend_trade"]:
         raise denied("new orders are rejected by user request")
     if spec.is_fractional and not account.configuration["fractional_trading"]:
@@ -90,20 +92,31 @@ def check_prices(exchange: Exchange, spec: OrderSpec, t: int) -> None:
     if not spec.order_class:
         return
     target, stop, stop_limit = spec.take_profit_limit, spec.stop_loss_stop, spec.stop_loss_limit
-    base = market if spec.type == "market" or spec.order_class == "oco" else spec.limit_price or spec.stop_price or market
+    base = (
+        market
+        if spec.type == "market" or spec.order_class == "oco"
+        else spec.limit_price or spec.stop_price or market
+    )
     entry_buys = (spec.side == "buy") != (spec.order_class == "oco")
     sign = 1 if entry_buys else -1
-    above, below = (">= base_price + 0.01", "<= base_price - 0.01") if entry_buys else (
-        "<= base_price - 0.01", ">= base_price + 0.01")
+    above, below = (
+        (">= base_price + 0.01", "<= base_price - 0.01")
+        if entry_buys
+        else ("<= base_price - 0.01", ">= base_price + 0.01")
+    )
     extra = {"base_price": decimal_text(base)}
     if target is not None and spec.order_class != "oco" and sign * (target - base) < _CENT:
         raise unprocessable(f"take_profit.limit_price must be {above}", **extra)
     if stop is not None and sign * (base - stop) < _CENT:
         raise unprocessable(f"stop_loss.stop_price must be {below}", **extra)
     if target is not None and stop is not None and sign * (target - stop) <= 0:
-        raise unprocessable("take_profit.limit_price must be " + (">" if entry_buys else "<") + " stop_loss.stop_price")
+        raise unprocessable(
+            "take_profit.limit_price must be " + (">" if entry_buys else "<") + " stop_loss.stop_price"
+        )
     if stop is not None and stop_limit is not None and sign * (stop - stop_limit) < 0:
-        raise unprocessable("stop_loss.limit_price must be " + ("<=" if entry_buys else ">=") + " stop_loss.stop_price")
+        raise unprocessable(
+            "stop_loss.limit_price must be " + ("<=" if entry_buys else ">=") + " stop_loss.stop_price"
+        )
 
 
 def check_client_id(account: Account, client_order_id: str | None) -> None:
@@ -121,7 +134,9 @@ def check_position(exchange: Exchange, account: Account, asset: Asset, spec: Ord
     if spec.position_intent is not None:
         actual = f"{spec.side}_to_{'close' if closes else 'open'}"
         if spec.position_intent != actual:
-            raise unprocessable(f"position intent mismatch, inferred: {actual}, specified: {spec.position_intent}")
+            raise unprocessable(
+                f"position intent mismatch, inferred: {actual}, specified: {spec.position_intent}"
+            )
     if closes and spec.order_class in ("bracket", "oto"):
         raise unprocessable(f"{spec.order_class} orders must be entry orders")
     if not closes and spec.order_class == "oco":
@@ -157,7 +172,11 @@ def check_wash_trade(account: Account, spec: OrderSpec, status: int, ignore: Ord
     for existing in account.open_orders.get(spec.symbol, {}).values():
         if existing.side == spec.side or existing is ignore or existing.status == "held":
             continue
-        if existing.order_class in _ALLOWED_CLASSES or existing.parent is not None or existing.type == "trailing_stop":
+        if (
+            existing.order_class in _ALLOWED_CLASSES
+            or existing.parent is not None
+            or existing.type == "trailing_stop"
+        ):
             continue
         if existing.type in ("market", "stop"):
             raise wash_trade("opposite side market/stop order exists", existing.id, status)

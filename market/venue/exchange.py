@@ -188,7 +188,14 @@ class Exchange:
         self.now = max(self.now, t)
 
     def post_cash(
-        self, account: Account, kind: str, sub_type: str, amount: Decimal, t: int, description: str, **detail: Any
+        self,
+        account: Account,
+        kind: str,
+        sub_type: str,
+        amount: Decimal,
+        t: int,
+        description: str,
+        **detail: Any,
     ) -> None:
         """Book cash with its activity row."""
         account.post_cash(amount)
@@ -232,7 +239,9 @@ class Exchange:
             self.groups.create(order, spec)
         for fault in self.faults.at_point(ORDER, **order.who()):
             order.doomed = True
-            self.at(t + int(fault.parameters["seconds"] * SECOND), lambda when: self._reject_late(order, when))
+            self.at(
+                t + int(fault.parameters["seconds"] * SECOND), lambda when: self._reject_late(order, when)
+            )
         self._begin(order, t)
         return order
 
@@ -429,7 +438,11 @@ class Exchange:
             return
         if faults & {"fill_wins_cancel", "canceled_and_filled"} and order.before_pending in WORKING:
             order.move(order.before_pending, t)
-            ticks = to_ticks(order.limit_price) if order.limit_price is not None else to_ticks(self.mark(order.symbol))
+            ticks = (
+                to_ticks(order.limit_price)
+                if order.limit_price is not None
+                else to_ticks(self.mark(order.symbol))
+            )
             self.filled(order, order.left, ticks, t)
             if "canceled_and_filled" in faults:
                 self.emit(order, "canceled", t)
@@ -476,9 +489,7 @@ class Exchange:
         """A trailing stop followed the price."""
         order.updated_at = max(order.updated_at, t)
 
-    def emit(
-        self, order: Order, event: str, t: int, *, execution: str | None = None, **detail: str
-    ) -> None:
+    def emit(self, order: Order, event: str, t: int, *, execution: str | None = None, **detail: str) -> None:
         """Queue a trade update; the order travels as it is at this instant."""
         self._update_number += 1
         data: dict[str, Any] = {

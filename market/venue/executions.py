@@ -25,7 +25,11 @@ class Executions:
 
     def book(self, order: Order, qty: Decimal, ticks: int, t: int) -> None:
         """A book, an auction or a fault trades `qty` of the order."""
-        faults = self._exchange.faults.at_point(EXECUTION, **order.who()) if self._exchange.faults.has(EXECUTION) else []
+        faults = (
+            self._exchange.faults.at_point(EXECUTION, **order.who())
+            if self._exchange.faults.has(EXECUTION)
+            else []
+        )
         late = next((f.parameters["seconds"] for f in faults if f.kind == "late_activity"), 0.0)
         parts = next((f.parameters["parts"] for f in faults if f.kind == "split_fill"), 1)
         step = (qty / parts).to_integral_value(ROUND_DOWN)
@@ -63,14 +67,28 @@ class Executions:
         else:
             account.activities.append(row)
         self._exchange.note(
-            "match", t,
-            {"account": order.account, "order": order.id, "symbol": order.symbol, "side": order.side,
-             "qty": decimal_text(qty), "price": decimal_text(price), "execution": execution,
-             "position": decimal_text(position_qty), "cash": decimal_text(account.cash)},
+            "match",
+            t,
+            {
+                "account": order.account,
+                "order": order.id,
+                "symbol": order.symbol,
+                "side": order.side,
+                "qty": decimal_text(qty),
+                "price": decimal_text(price),
+                "execution": execution,
+                "position": decimal_text(position_qty),
+                "cash": decimal_text(account.cash),
+            },
         )
         self._exchange.emit(
-            order, "fill" if done else "partial_fill", t, execution=execution,
-            price=decimal_text(price), qty=decimal_text(qty), position_qty=decimal_text(position_qty),
+            order,
+            "fill" if done else "partial_fill",
+            t,
+            execution=execution,
+            price=decimal_text(price),
+            qty=decimal_text(qty),
+            position_qty=decimal_text(position_qty),
         )
         if done:
             self._exchange.leave(order, account)

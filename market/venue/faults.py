@@ -238,7 +238,9 @@ class FaultPlan:
             parameters[key] = value
         if fields:
             allowed = sorted({*_FILTERS[kind.point], *kind.parameters, *_TRIGGERS, "kind", "time"})
-            raise FaultPlanError(f"fault {name} has no key {', '.join(sorted(fields))}; it takes {', '.join(allowed)}")
+            raise FaultPlanError(
+                f"fault {name} has no key {', '.join(sorted(fields))}; it takes {', '.join(allowed)}"
+            )
         self._count += 1
         return Fault(self._count, str(name), filters, parameters, at, every, float(probability), times, when)
 
@@ -254,7 +256,9 @@ def load_plan(path: Path, seed: int) -> FaultPlan:
         raise FaultPlanError(f"the fault plan {path} is not TOML: {reason}") from None
     unknown = set(content) - {"fault"}
     if unknown or not isinstance(content.get("fault", []), list):
-        raise FaultPlanError(f"the fault plan {path} may hold [[fault]] tables only, not {', '.join(sorted(unknown))}")
+        raise FaultPlanError(
+            f"the fault plan {path} may hold [[fault]] tables only, not {', '.join(sorted(unknown))}"
+        )
     plan = FaultPlan(seed)
     for fields in content.get("fault", []):
         plan.add(fields)

@@ -98,8 +98,16 @@ class AlpacaMsgpack:
         pattern, head, middle, tail = template
         seconds, nanoseconds = divmod(quote.t, SECOND)
         return pattern.pack(
-            head, quote.bid / PRICE_SCALE, b"\xa2bs\xce", quote.bid_size, middle, quote.ask / PRICE_SCALE,
-            b"\xa2as\xce", quote.ask_size, tail, (nanoseconds << 34) | seconds,
+            head,
+            quote.bid / PRICE_SCALE,
+            b"\xa2bs\xce",
+            quote.bid_size,
+            middle,
+            quote.ask / PRICE_SCALE,
+            b"\xa2as\xce",
+            quote.ask_size,
+            tail,
+            (nanoseconds << 34) | seconds,
         )
 
     def trade(self, symbol: str, tape_letter: str, trade: Print) -> bytes:
@@ -116,7 +124,13 @@ class AlpacaMsgpack:
         pattern, head, middle, tail = template
         seconds, nanoseconds = divmod(trade.t, SECOND)
         return pattern.pack(
-            head, trade.number, middle, trade.price / PRICE_SCALE, b"\xa1s\xce", trade.size, tail,
+            head,
+            trade.number,
+            middle,
+            trade.price / PRICE_SCALE,
+            b"\xa1s\xce",
+            trade.size,
+            tail,
             (nanoseconds << 34) | seconds,
         )
 

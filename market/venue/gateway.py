@@ -85,7 +85,9 @@ class Gateway:
         """Answer an authenticated request: the part that a replay of the journal repeats."""
         exchange = self.exchange
         if self.journal.on:
-            self.journal.record("request", exchange.now, {"dialect": dialect, "account": account, **_journaled(request)})
+            self.journal.record(
+                "request", exchange.now, {"dialect": dialect, "account": account, **_journaled(request)}
+            )
         if dialect == "trading":
             answer = self.trading.answer(request, exchange.accounts[account])
         elif dialect == "data":

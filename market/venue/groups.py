@@ -44,10 +44,18 @@ class Groups:
         exchange = self._exchange
         account = exchange.accounts[parent.account]
         spec = OrderSpec(
-            symbol=parent.symbol, side=side, type=kind, time_in_force=parent.time_in_force, qty=parent.qty,
-            limit_price=limit, stop_price=stop, order_class=parent.order_class,
+            symbol=parent.symbol,
+            side=side,
+            type=kind,
+            time_in_force=parent.time_in_force,
+            qty=parent.qty,
+            limit_price=limit,
+            stop_price=stop,
+            order_class=parent.order_class,
         )
-        leg = exchange.new_order(account, spec, exchange.assets[parent.symbol], parent.created_at, parent=parent)
+        leg = exchange.new_order(
+            account, spec, exchange.assets[parent.symbol], parent.created_at, parent=parent
+        )
         leg.status = "held"
         leg.expires_at = parent.expires_at
         parent.legs.append(leg)
@@ -107,7 +115,9 @@ class Groups:
     def rearm(self, order: Order, t: int) -> None:
         """A new session: stop-losses of live groups watch again."""
         if order.status == "held" and order.parent is not None and order.type in ("stop", "stop_limit"):
-            entry_done = order.parent.status == "filled" if order.order_class == "bracket" else order.parent.is_open
+            entry_done = (
+                order.parent.status == "filled" if order.order_class == "bracket" else order.parent.is_open
+            )
             if entry_done:
                 self._watch(order, t)
 

@@ -126,7 +126,9 @@ class Window:
             day = self.day_bar(symbol) if self.minute_passed() else None
             return [codec.message(bar_message("d", symbol, day))] if day else []
         if channel in ("lulds", "LULD"):
-            return [codec.message(message) for message in self._bands(symbol, letter, polygon=channel == "LULD")]
+            return [
+                codec.message(message) for message in self._bands(symbol, letter, polygon=channel == "LULD")
+            ]
         if channel in ("A", "AM"):
             width = SECOND if channel == "A" else MINUTE
             bars = self.bars(symbol, width)
@@ -185,4 +187,3 @@ class MarketFeed:
         window = Window(self, self._last, now, specials)
         self._last = now
         return window
-

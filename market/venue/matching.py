@@ -51,7 +51,13 @@ class Book:
     """The working orders of one symbol and where the tape stands for it."""
 
     def __init__(
-        self, symbol: str, tape: SymbolTape | None, floor: Floor, *, participation: float, unlimited: bool = False,
+        self,
+        symbol: str,
+        tape: SymbolTape | None,
+        floor: Floor,
+        *,
+        participation: float,
+        unlimited: bool = False,
         levels: int = 1,
     ) -> None:
         self.symbol = symbol
@@ -114,7 +120,9 @@ class Book:
 
     def refresh(self, t: int) -> None:
         """Find the next instant of the tape, after `t`, that concerns any order here."""
-        self.trigger = NEVER if self.halted or not self.orders else self._next_trigger(self.orders.values(), t)
+        self.trigger = (
+            NEVER if self.halted or not self.orders else self._next_trigger(self.orders.values(), t)
+        )
 
     def available_to(self, order: Order, t: int) -> Decimal:
         """Shares a fill-or-kill order could have at once."""
@@ -200,9 +208,11 @@ class Book:
                 return
             if level:
                 # Depth beyond the best quote is modelled: each further tick shows as much again.
-                shown = Decimal(int((self.tape.ask_size if order.is_buy else self.tape.bid_size)[self._quote])) if (
-                    self.tape is not None
-                ) else Decimal(0)
+                shown = (
+                    Decimal(int((self.tape.ask_size if order.is_buy else self.tape.bid_size)[self._quote]))
+                    if (self.tape is not None)
+                    else Decimal(0)
+                )
             price = to_ticks(order.limit_price) if order.resting and order.limit_price is not None else ticks
             offered = self._offered(order, t) if not level else min(shown, self._allowance(t))
             qty = self._fit(order, price, offered)
@@ -227,7 +237,9 @@ class Book:
                 return used
             if order.queue_ahead is None:
                 own_side = self.bid if order.is_buy else self.ask
-                order.queue_ahead = int(self._bid_left if order.is_buy else self._ask_left) if own_side == limit else 0
+                order.queue_ahead = (
+                    int(self._bid_left if order.is_buy else self._ask_left) if own_side == limit else 0
+                )
             used = min(Decimal(order.queue_ahead), left)
             order.queue_ahead -= int(used)
         qty = self._fit(order, limit, min(left - used, self._allowance(t)))

@@ -60,7 +60,9 @@ class OrderSpec:
     @property
     def is_fractional(self) -> bool:
         """By dollars, or not a whole number of shares."""
-        return self.notional is not None or (self.qty is not None and self.qty != self.qty.to_integral_value())
+        return self.notional is not None or (
+            self.qty is not None and self.qty != self.qty.to_integral_value()
+        )
 
 
 def _number(fields: dict[str, Any], key: str) -> Decimal | None:

@@ -45,7 +45,9 @@ def list_orders(account: Account, query: dict[str, str]) -> list[dict[str, Any]]
 
     rows: list[Order] = account.open_list() if status == "open" else list(account.orders.values())
     if nested:
-        rows = [order for order in rows if order.parent is None or (status == "open" and not order.parent.is_open)]
+        rows = [
+            order for order in rows if order.parent is None or (status == "open" and not order.parent.is_open)
+        ]
     rows = [
         order
         for order in rows

@@ -12,7 +12,20 @@ from typing import Any
 from market.venue.decimals import ZERO
 
 _LIVE_NEXT = frozenset(
-    ["partially_filled", "filled", "done_for_day", "canceled", "expired", "pending_cancel", "pending_replace", "replaced", "rejected", "suspended", "stopped", "calculated"]
+    [
+        "partially_filled",
+        "filled",
+        "done_for_day",
+        "canceled",
+        "expired",
+        "pending_cancel",
+        "pending_replace",
+        "replaced",
+        "rejected",
+        "suspended",
+        "stopped",
+        "calculated",
+    ]
 )
 TRANSITIONS: dict[str, frozenset[str]] = {
     "accepted": frozenset({"pending_new", "new", "held"}) | _LIVE_NEXT,

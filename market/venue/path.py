@@ -45,7 +45,10 @@ def _grids(session: Session, step_s: int) -> tuple[NDArray[np.int64], NDArray[np
     regular[-1] = session.close - SECOND
     before = np.arange(session.pre_open, session.open, _OFF_HOURS_STEP_S * SECOND, dtype=np.int64)
     after = np.arange(
-        session.close + _OFF_HOURS_STEP_S * SECOND, session.post_close, _OFF_HOURS_STEP_S * SECOND, dtype=np.int64
+        session.close + _OFF_HOURS_STEP_S * SECOND,
+        session.post_close,
+        _OFF_HOURS_STEP_S * SECOND,
+        dtype=np.int64,
     )
     quotes = np.concatenate([before, regular, after])
     quotes.flags.writeable = False
@@ -61,7 +64,9 @@ def walk(rng: np.random.Generator, bar: DailyBar, steps: int) -> FloatArray:
     anchors: list[tuple[int, float]] = [(0, bar.open), (steps - 1, bar.close)]
     first, second = sorted(rng.choice(np.arange(1, steps - 1), size=2, replace=False).tolist())
     # A falling day tends to make its high first; a coin decides when it is unclear.
-    falling = bar.close < bar.open if abs(bar.close - bar.open) > 0.2 * (bar.high - bar.low) else rng.random() < 0.5
+    falling = (
+        bar.close < bar.open if abs(bar.close - bar.open) > 0.2 * (bar.high - bar.low) else rng.random() < 0.5
+    )
     anchors += [(first, bar.high), (second, bar.low)] if falling else [(first, bar.low), (second, bar.high)]
     anchors.sort()
     at = np.array([a for a, _ in anchors])

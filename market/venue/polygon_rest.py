@@ -110,7 +110,9 @@ class PolygonRest:
             case ["v3", "reference", "tickers"]:
                 return self._tickers(request)
             case ["v3", "reference", "tickers", "types"]:
-                kinds = [{"code": "CS", "description": "Common Stock", "asset_class": "stocks", "locale": "us"}]
+                kinds = [
+                    {"code": "CS", "description": "Common Stock", "asset_class": "stocks", "locale": "us"}
+                ]
                 return self._ok(kinds)
             case ["v3", "reference", "tickers", ticker]:
                 return self._ok(self._ticker_view(self.exchange.assets[self._known(ticker)]))
@@ -224,7 +226,9 @@ class PolygonRest:
         limit = _limit(query, 1000)
         descending = (query.get("order") or "desc") == "desc"
         source: Iterator[Any] = (
-            self.history.trades(ticker, start, end) if kind == "trades" else self.history.quotes(ticker, start, end)
+            self.history.trades(ticker, start, end)
+            if kind == "trades"
+            else self.history.quotes(ticker, start, end)
         )
         if descending:
             source = iter(list(source)[::-1])
@@ -330,7 +334,9 @@ class PolygonRest:
                             "request_id": self._request_id()})  # fmt: skip
 
     def _movers(self, direction: str) -> Answer:
-        rows = sorted((self._snapshot(s) for s in self.exchange.tape.symbols), key=lambda row: row["todaysChangePerc"])
+        rows = sorted(
+            (self._snapshot(s) for s in self.exchange.tape.symbols), key=lambda row: row["todaysChangePerc"]
+        )
         chosen = (rows[::-1] if direction == "gainers" else rows)[:20]
         return Answer(200, {"tickers": chosen, "status": "OK", "request_id": self._request_id()})
 
@@ -401,11 +407,15 @@ class PolygonRest:
                                  "dividend_type": "CD", "ex_dividend_date": day_text, "frequency": 4,
                                  "pay_date": day_text, "record_date": day_text, "ticker": symbol,
                                  "id": f"E{seed_of(symbol, bar.day, 'd'):016x}"})  # fmt: skip
-        rows.sort(key=lambda row: (row[field_name], row["ticker"]), reverse=query.get("order", "desc") == "desc")
+        rows.sort(
+            key=lambda row: (row[field_name], row["ticker"]), reverse=query.get("order", "desc") == "desc"
+        )
         limit = _limit(query, 10, most=1000)
         offset = int(_cursor_text(query) or 0) if (_cursor_text(query) or "0").isdigit() else 0
         page = rows[offset : offset + limit]
-        more = {"next_url": self._next_url(request, str(offset + limit))} if len(rows) > offset + limit else {}
+        more = (
+            {"next_url": self._next_url(request, str(offset + limit))} if len(rows) > offset + limit else {}
+        )
         answer = self._ok(page, **more)
         del answer.body["count"]
         return answer

@@ -21,7 +21,11 @@ _PERIOD_DAYS = {"D": 1, "W": 7, "M": 30, "A": 365}
 
 def portfolio_history(exchange: Exchange, account: Account, query: dict[str, str]) -> dict[str, Any]:
     """Numbers, never null (alpaca-py refuses null). Refusal 422 for contradicting or unknown parameters."""
-    start_text, end_text, period = query.get("start") or query.get("date_start"), query.get("end"), query.get("period")
+    start_text, end_text, period = (
+        query.get("start") or query.get("date_start"),
+        query.get("end"),
+        query.get("period"),
+    )
     end_text = end_text or query.get("date_end")
     if start_text and end_text and period:
         raise invalid("only two of start, end and period are accepted")
@@ -46,8 +50,10 @@ def portfolio_history(exchange: Exchange, account: Account, query: dict[str, str
     reporting = query.get("intraday_reporting") or "market_hours"
     if reporting not in ("market_hours", "extended_hours", "continuous"):
         raise invalid("intraday_reporting must be one of market_hours, extended_hours, continuous")
-    points = _daily(exchange, account, start, end) if frame == "1D" else _intraday(
-        exchange, account, start, end, _FRAMES[frame], extended=reporting != "market_hours"
+    points = (
+        _daily(exchange, account, start, end)
+        if frame == "1D"
+        else _intraday(exchange, account, start, end, _FRAMES[frame], extended=reporting != "market_hours")
     )
     base = account.last_equity
     base_day = exchange.tape.history.last_day_before(exchange.session.day)

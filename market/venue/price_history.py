@@ -86,8 +86,16 @@ class PriceHistory:
         if not bars:
             return None
         bar = bars[0]
-        return Bar(_midnight(exchange.session.day), bar.open, bar.high, bar.low, bar.close, bar.volume, bar.trades,
-                   bar.vwap)
+        return Bar(
+            _midnight(exchange.session.day),
+            bar.open,
+            bar.high,
+            bar.low,
+            bar.close,
+            bar.volume,
+            bar.trades,
+            bar.vwap,
+        )
 
     def previous_day(self, symbol: str) -> Bar | None:
         """The daily bar before this session's."""
@@ -151,8 +159,13 @@ class PriceHistory:
             volume = sum(bar.volume for bar in members)
             turnover = sum(bar.vwap * bar.volume for bar in members)
             yield Bar(
-                _midnight(day), members[0].open, max(b.high for b in members), min(b.low for b in members),
-                members[-1].close, volume, sum(b.trades for b in members),
+                _midnight(day),
+                members[0].open,
+                max(b.high for b in members),
+                min(b.low for b in members),
+                members[-1].close,
+                volume,
+                sum(b.trades for b in members),
                 round(turnover / volume, 6) if volume else members[-1].close,
             )
 
@@ -188,7 +201,10 @@ class PriceHistory:
         if end < start:
             return []
         history = self.exchange.tape.history
-        first, last = max(new_york_date(start), history.first_day), min(new_york_date(end), self.exchange.session.day)
+        first, last = (
+            max(new_york_date(start), history.first_day),
+            min(new_york_date(end), self.exchange.session.day),
+        )
         if last < first:
             return []
         try:
@@ -226,8 +242,14 @@ def _daily_bar(bar: DailyBar) -> Bar:
     # A daily file has no trade count and no average price: the count is a round figure from the volume.
     middle = (bar.high + bar.low + bar.close) / 3
     return Bar(
-        _midnight(bar.day), round(bar.open, 4), round(bar.high, 4), round(bar.low, 4), round(bar.close, 4),
-        float(int(bar.volume)), max(int(bar.volume // 150), 1), round(middle, 6),
+        _midnight(bar.day),
+        round(bar.open, 4),
+        round(bar.high, 4),
+        round(bar.low, 4),
+        round(bar.close, 4),
+        float(int(bar.volume)),
+        max(int(bar.volume // 150), 1),
+        round(middle, 6),
     )
 
 
@@ -236,8 +258,14 @@ def _scaled(bar: Bar, factor: tuple[float, float]) -> Bar:
     if price == 1.0 and volume == 1.0:
         return bar
     return Bar(
-        bar.t, round(bar.open * price, 4), round(bar.high * price, 4), round(bar.low * price, 4),
-        round(bar.close * price, 4), round(bar.volume * volume), bar.trades, round(bar.vwap * price, 6),
+        bar.t,
+        round(bar.open * price, 4),
+        round(bar.high * price, 4),
+        round(bar.low * price, 4),
+        round(bar.close * price, 4),
+        round(bar.volume * volume),
+        bar.trades,
+        round(bar.vwap * price, 6),
     )
 
 
@@ -254,4 +282,3 @@ def _group_start(day: date, frame: Frame) -> date:
     if frame.unit == "year":
         return date(day.year, 1, 1)
     return day - timedelta(days=day.toordinal() % frame.count)
-

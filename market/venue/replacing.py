@@ -43,7 +43,9 @@ def replace_order(exchange: Exchange, account: Account, order: Order, spec: Repl
         holds = to_trade
         _check_shares(account, order, to_trade)
     elif order.reserved:
-        reserves = entry_checks.check_buying_power(exchange, account, wanted, to_trade, already_held=order.reserved)
+        reserves = entry_checks.check_buying_power(
+            exchange, account, wanted, to_trade, already_held=order.reserved
+        )
         # While both could trade, the larger of the two is held.
         account.hold(order, max(order.reserved, reserves))
 
@@ -102,7 +104,11 @@ def _finish(
     account.hold(new, reserves)
     if was_held:
         new.move("held", t)
-        if (parent is not None and not parent.is_open) or new.parent is None or new.parent.order_class == "oco":
+        if (
+            (parent is not None and not parent.is_open)
+            or new.parent is None
+            or new.parent.order_class == "oco"
+        ):
             exchange.groups.watch_again(new, t)
         return
     exchange.acknowledge(new, t)
@@ -130,7 +136,9 @@ def _check_fields(order: Order, spec: ReplaceSpec) -> None:
         raise unprocessable("only limit_price and stop_price of a leg can be replaced")
     if spec.limit_price is not None and order.limit_price is None:
         raise invalid(
-            "market orders require no stop or limit price" if order.type == "market" else "invalid limit_price"
+            "market orders require no stop or limit price"
+            if order.type == "market"
+            else "invalid limit_price"
         )
     if spec.stop_price is not None and (order.stop_price is None or order.type == "trailing_stop"):
         raise invalid(

@@ -51,7 +51,9 @@ def replay(path: Path, out: Path) -> bool:
     for line in lines[1:]:
         if line["kind"] == "request":
             server.exchange.advance(line["t"])
-            request = Request(line["method"], line["path"], line.get("query", {}), line.get("body", "").encode())
+            request = Request(
+                line["method"], line["path"], line.get("query", {}), line.get("body", "").encode()
+            )
             server.gateway.perform(line["dialect"], line["account"], request)
         elif line["kind"] == "control":
             server.exchange.advance(line["t"])

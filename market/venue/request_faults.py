@@ -62,7 +62,9 @@ def truncated(body: bytes, headers: dict[str, str]) -> web.Response:
     return web.Response(body=body[: len(body) // 2], content_type="application/json", headers=headers)
 
 
-async def drip(request: web.BaseRequest, body: bytes, status: int, seconds_per_byte: float) -> web.StreamResponse:
+async def drip(
+    request: web.BaseRequest, body: bytes, status: int, seconds_per_byte: float
+) -> web.StreamResponse:
     """A byte at a time."""
     response = web.StreamResponse(status=status, headers={"Content-Type": "application/json"})
     response.content_length = len(body)
@@ -76,7 +78,11 @@ async def drip(request: web.BaseRequest, body: bytes, status: int, seconds_per_b
 
 def lost_lookup(request: Request, answer: Answer, now: int, seconds: float) -> Answer:
     """A young order is not found yet."""
-    if request.method != "GET" or not request.path.startswith("/v2/orders") or not isinstance(answer.body, dict):
+    if (
+        request.method != "GET"
+        or not request.path.startswith("/v2/orders")
+        or not isinstance(answer.body, dict)
+    ):
         return answer
     submitted = answer.body.get("submitted_at")
     if not submitted or now - parse_moment(submitted) >= seconds * SECOND:
@@ -112,7 +118,9 @@ class Distortions:
             elif isinstance(body, list):
                 rows = [self.order(row) if "submitted_at" in row else row for row in body]
                 answer = Answer(answer.status, rows, answer.headers)
-        elif request.path.startswith("/v2/positions") and account in self.positions and request.method == "GET":
+        elif (
+            request.path.startswith("/v2/positions") and account in self.positions and request.method == "GET"
+        ):
             answer = self._positions(request, answer, account, now)
         return answer
 
@@ -135,6 +143,7 @@ class Distortions:
         if until and now >= until:
             del self.positions[account]
             return answer
+
         def changed(row: dict[str, Any]) -> dict[str, Any] | None:
             if symbol and row["symbol"] != symbol:
                 return row

@@ -105,7 +105,9 @@ class Server:
 
     async def _listen(self, handler: Handler, port: int) -> int:
         # Lingering would wait for the rest of a body nobody wants. aiohttp itself refuses bodies over a megabyte.
-        runner = web.ServerRunner(web.Server(handler, access_log=None, lingering_time=1.0, keepalive_timeout=75.0))
+        runner = web.ServerRunner(
+            web.Server(handler, access_log=None, lingering_time=1.0, keepalive_timeout=75.0)
+        )
         await runner.setup()
         site = web.TCPSite(runner, self.host, port, backlog=512, shutdown_timeout=0.2)
         try:
@@ -202,7 +204,9 @@ class Server:
         if not updates:
             return
         if self.faults.has(UPDATE) or self.distortions.on:
-            updates = [sent for update in updates for sent in self._update_faults.deliver(self._distorted(update))]
+            updates = [
+                sent for update in updates for sent in self._update_faults.deliver(self._distorted(update))
+            ]
         for update in updates:
             self._send_update(update)
 
@@ -239,7 +243,9 @@ class Server:
             return
         client.send(frames)
         if self.journal.on:
-            self.journal.wire("frame", {"socket": socket, "frames": len(frames), "bytes": sum(map(len, frames))})
+            self.journal.wire(
+                "frame", {"socket": socket, "frames": len(frames), "bytes": sum(map(len, frames))}
+            )
 
     # --- HTTP --------------------------------------------------------------------------------------------
 
@@ -264,11 +270,15 @@ class Server:
         self.exchange.advance(self.clock.now())
         dialect, account = self.gateway.identify(asked, request.headers)
         if account < 0:
-            self.journal.wire("refused", {"status": self.gateway.auth_status, "method": asked.method, "path": asked.path})
+            self.journal.wire(
+                "refused", {"status": self.gateway.auth_status, "method": asked.method, "path": asked.path}
+            )
             return respond(self.gateway.unknown(dialect))
         limited, headers = self.gateway.admit(dialect, account)
         if limited is not None:
-            self.journal.wire("refused", {"status": 429, "method": asked.method, "path": asked.path, "account": account})
+            self.journal.wire(
+                "refused", {"status": 429, "method": asked.method, "path": asked.path, "account": account}
+            )
             return respond(limited)
         if self.faults.has(REQUEST) or self.distortions.on:
             return await self._serve_faulty(request, asked, dialect, account, headers)
@@ -282,7 +292,9 @@ class Server:
     ) -> web.StreamResponse:
         faults = self.faults.at_point(REQUEST, method=asked.method, path=asked.path, account=account)
         for fault in faults:
-            self.journal.wire("fault", {"kind_of_fault": fault.kind, "fault": fault.number, "occasion": fault.occasions})
+            self.journal.wire(
+                "fault", {"kind_of_fault": fault.kind, "fault": fault.number, "occasion": fault.occasions}
+            )
         for fault in faults:
             if fault.kind not in BEFORE:
                 continue

@@ -39,7 +39,9 @@ class SocketServer:
             socket = "data"
         else:
             return web.Response(
-                status=404, text='{"code":40410000,"message":"endpoint not found."}', content_type="application/json"
+                status=404,
+                text='{"code":40410000,"message":"endpoint not found."}',
+                content_type="application/json",
             )
         faults = self._server.faults.at_point(HANDSHAKE, socket=socket)
         for fault in faults:
@@ -54,13 +56,16 @@ class SocketServer:
     async def _trading(self, request: web.BaseRequest) -> web.StreamResponse:
         server = self._server
         talker = TradingConnection(
-            server.credentials.account, msgpack=request.headers.get("Content-Type", "") == "application/msgpack"
+            server.credentials.account,
+            msgpack=request.headers.get("Content-Type", "") == "application/msgpack",
         )
         client = Client(talker, binary=True)
         server.trading_clients[talker] = client
         server.journal.wire("open", {"socket": "trading"})
         try:
-            await client.run(request, auth_timeout_s=AUTH_TIMEOUT_S, authenticated=lambda: talker.account >= 0)
+            await client.run(
+                request, auth_timeout_s=AUTH_TIMEOUT_S, authenticated=lambda: talker.account >= 0
+            )
         finally:
             server.trading_clients.pop(talker, None)
             server.journal.wire("close", {"socket": "trading", "account": talker.account})
@@ -95,7 +100,9 @@ class SocketServer:
         server.data_clients[talker] = client
         server.journal.wire("open", {"socket": "data", "feed": feed})
         try:
-            await client.run(request, auth_timeout_s=AUTH_TIMEOUT_S, authenticated=lambda: talker.authenticated)
+            await client.run(
+                request, auth_timeout_s=AUTH_TIMEOUT_S, authenticated=lambda: talker.authenticated
+            )
         finally:
             server.data_clients.pop(talker, None)
             if "ghost_session" in kinds and talker.authenticated:
@@ -120,7 +127,9 @@ class SocketServer:
         server.polygon_clients[talker] = client
         server.journal.wire("open", {"socket": "polygon"})
         try:
-            await client.run(request, auth_timeout_s=AUTH_TIMEOUT_S, authenticated=lambda: talker.authenticated)
+            await client.run(
+                request, auth_timeout_s=AUTH_TIMEOUT_S, authenticated=lambda: talker.authenticated
+            )
         finally:
             server.polygon_clients.pop(talker, None)
             server.journal.wire("close", {"socket": "polygon"})

@@ -104,7 +104,11 @@ class SymbolTape:
     def quote(self, i: int) -> Quote:
         """Quote `i`."""
         return Quote(
-            self.quote_time(i), int(self.bid[i]), int(self.ask[i]), int(self.bid_size[i]), int(self.ask_size[i])
+            self.quote_time(i),
+            int(self.bid[i]),
+            int(self.ask[i]),
+            int(self.bid_size[i]),
+            int(self.ask_size[i]),
         )
 
     def trade(self, i: int) -> Print:
@@ -131,7 +135,10 @@ class SymbolTape:
         if high <= low:
             return []
         times = self.trade_times[low:high].astype(np.int64) + self.shift
-        price, size = self.price[low:high].astype(np.float64) / PRICE_SCALE, self.size[low:high].astype(np.float64)
+        price, size = (
+            self.price[low:high].astype(np.float64) / PRICE_SCALE,
+            self.size[low:high].astype(np.float64),
+        )
         if not extended:
             regular = self.kind[low:high] != EXTENDED
             times, price, size = times[regular], price[regular], size[regular]

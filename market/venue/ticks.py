@@ -175,7 +175,9 @@ class TickTape:
         at_ask = rng.random(len(price)) < 0.5
         bid = np.where(at_ask, price - tick, price) // tick * tick
         ask = np.maximum(-(-np.where(at_ask, price, price + tick) // tick) * tick, bid + tick)
-        shown = np.maximum(np.rint(size * rng.uniform(0.2, 0.6, (2, len(price))) / 100), 1).astype(np.int64) * 100
+        shown = (
+            np.maximum(np.rint(size * rng.uniform(0.2, 0.6, (2, len(price))) / 100), 1).astype(np.int64) * 100
+        )
         return Quotes(t, bid, ask, shown[0], shown[1])
 
     def _read(self, kind: str, symbol: str, day: date) -> pl.DataFrame:
@@ -208,7 +210,9 @@ def national_best(rows: pl.DataFrame) -> Quotes:
             best_bid, best_ask = bid_book[at_bid], ask_book[at_ask]
             if t - best_bid[2] > QUOTE_LIFE_NS:
                 del bid_book[at_bid]
-            elif t - best_ask[2] > QUOTE_LIFE_NS or (best_bid[0] >= best_ask[0] and best_ask[2] < best_bid[2]):
+            elif t - best_ask[2] > QUOTE_LIFE_NS or (
+                best_bid[0] >= best_ask[0] and best_ask[2] < best_bid[2]
+            ):
                 del ask_book[at_ask]
             elif best_bid[0] >= best_ask[0]:
                 del bid_book[at_bid]
@@ -272,4 +276,6 @@ def _width(start: Ints) -> int:
 
 def _stamped_at_end(start: Ints, session: Session, width: int) -> bool:
     """Bars stamped with their end: one at the close and none at the open."""
-    return width == MINUTE and bool((start == session.close).any()) and not bool((start == session.open).any())
+    return (
+        width == MINUTE and bool((start == session.close).any()) and not bool((start == session.open).any())
+    )

@@ -93,7 +93,7 @@ def parse_moment(text: str, *, end_of_day: bool = False) -> int:
         digits = tail[: len(tail) - len(tail.lstrip("0123456789"))]
         padded = digits.ljust(9, "0")[:9]
         below_microsecond = int(padded[6:])
-        text = f"{head}.{padded[:6]}{tail[len(digits):]}"
+        text = f"{head}.{padded[:6]}{tail[len(digits) :]}"
     moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

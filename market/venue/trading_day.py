@@ -43,7 +43,11 @@ class TradingDay:
 
     def _on_next_session(self, t: int) -> None:
         """The evening after: the next session becomes the current one, its overnight events are booked."""
-        closing = {symbol: self._exchange.mark(symbol) for account in self._exchange.accounts for symbol in account.positions}
+        closing = {
+            symbol: self._exchange.mark(symbol)
+            for account in self._exchange.accounts
+            for symbol in account.positions
+        }
         previous = self._exchange.session.day
         self._exchange.session = sessions.session_at_or_after(t)
         self._exchange.tape.forget_before(previous)
@@ -78,8 +82,15 @@ class TradingDay:
                     per_share = Decimal(str(bar.dividend))
                     amount = (per_share * position.qty).quantize(Decimal("0.01"))
                     self._exchange.post_cash(
-                        account, "DIV", "CDIV", amount, t, f"Cash dividend {position.symbol}",
-                        symbol=position.symbol, qty=position.qty, per_share=per_share,
+                        account,
+                        "DIV",
+                        "CDIV",
+                        amount,
+                        t,
+                        f"Cash dividend {position.symbol}",
+                        symbol=position.symbol,
+                        qty=position.qty,
+                        per_share=per_share,
                     )
 
     def _split(self, account: Account, symbol: str, ratio: Decimal, t: int) -> None:
@@ -90,8 +101,14 @@ class TradingDay:
         position.qty = (before * ratio).quantize(Decimal("1e-9"), ROUND_DOWN).normalize() + ZERO
         account._marked = None
         row = cash_activity(
-            self._exchange.identities.next("activity"), "SPLIT", "SPLIT", ZERO, t, f"Split {symbol} {decimal_text(ratio)}:1",
-            symbol=symbol, qty=position.qty - before,
+            self._exchange.identities.next("activity"),
+            "SPLIT",
+            "SPLIT",
+            ZERO,
+            t,
+            f"Split {symbol} {decimal_text(ratio)}:1",
+            symbol=symbol,
+            qty=position.qty - before,
         )
         account.activities.append(row)
         self._exchange.note("activity", t, {"account": account.number, **row})
@@ -160,7 +177,9 @@ class TradingDay:
             charged = day_fees(account.fills_today, self._exchange.session.day)
             account.fills_today.clear()
             for kind, amount in charged.items():
-                self._exchange.post_cash(account, "FEE", kind, -amount, t, fee_description(kind, self._exchange.session.day))
+                self._exchange.post_cash(
+                    account, "FEE", kind, -amount, t, fee_description(kind, self._exchange.session.day)
+                )
 
     def sample_equity(self, t: int) -> None:
         """One point a venue minute for the portfolio history, while the exchange is awake."""

@@ -235,7 +235,11 @@ class TradingRest:
         exchange = self.exchange
         held, _ = account.held_shares(symbol)
         return position_view(
-            account.positions[symbol], exchange.assets[symbol], exchange.mark(symbol), exchange.last_close(symbol), held
+            account.positions[symbol],
+            exchange.assets[symbol],
+            exchange.mark(symbol),
+            exchange.last_close(symbol),
+            held,
         )
 
     def _symbol_of(self, account: Account, name: str) -> str:

@@ -64,7 +64,9 @@ class TradingConnection:
             # The newer documents put key and secret beside the action.
             key = body.get("key_id", message.get("key"))
             secret = body.get("secret_key", message.get("secret"))
-            number = self._authenticate(key, secret) if isinstance(key, str) and isinstance(secret, str) else -1
+            number = (
+                self._authenticate(key, secret) if isinstance(key, str) and isinstance(secret, str) else -1
+            )
             if number < 0:
                 return [self._say("authorization", {"status": "unauthorized", "action": "authenticate"})]
             self.account = number

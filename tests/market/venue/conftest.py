@@ -67,7 +67,9 @@ def trading(venue: RehearsalVenue) -> TradingClient:
 def data(venue: RehearsalVenue) -> StockHistoricalDataClient:
     """alpaca-py's data client on `venue`."""
     address = venue.address
-    return StockHistoricalDataClient(address["key_id"], address["secret_key"], url_override=address["data_rest_url"])
+    return StockHistoricalDataClient(
+        address["key_id"], address["secret_key"], url_override=address["data_rest_url"]
+    )
 
 
 @pytest.fixture

@@ -37,7 +37,9 @@ def history() -> DailyHistory:
     return DailyHistory(canonical(pl.DataFrame(rows, schema=columns, orient="row"), "a test"))
 
 
-def make_exchange(rules: Rules | None = None, start: str = "14:30", record: Any = None, accounts: int = 2) -> Exchange:
+def make_exchange(
+    rules: Rules | None = None, start: str = "14:30", record: Any = None, accounts: int = 2
+) -> Exchange:
     tape = Tape(history(), lambda s, session: build_from_daily(history(), s, session, seed=3))
     hour, minute = map(int, start.split(":"))
     begins = session_on(DAY).open + ((hour * 60 + minute) - (14 * 60 + 30)) * 60 * SECOND
@@ -65,7 +67,9 @@ def order_fields(raw: dict[str, Any]) -> dict[str, Any]:
         return str((base * factor).quantize(Decimal("0.01")))
 
     kind = raw["type"]
-    fields: dict[str, Any] = {k: raw[k] for k in ("symbol", "side", "type", "time_in_force", "qty", "order_class")}
+    fields: dict[str, Any] = {
+        k: raw[k] for k in ("symbol", "side", "type", "time_in_force", "qty", "order_class")
+    }
     if kind in ("limit", "stop_limit"):
         fields["limit_price"] = price(raw["limit"])
     if kind in ("stop", "stop_limit"):
@@ -117,7 +121,9 @@ class ExchangeMachine(RuleBasedStateMachine):
                 assert Decimal(update.data["qty"]) > 0
                 if order["limit_price"] is not None:
                     limit, price = Decimal(order["limit_price"]), Decimal(update.data["price"])
-                    assert (price <= limit) if order["side"] == "buy" else (price >= limit), "worse than the limit"
+                    assert (price <= limit) if order["side"] == "buy" else (price >= limit), (
+                        "worse than the limit"
+                    )
 
     @rule(raw=specs, number=st.integers(0, 1))
     def submit(self, raw: dict[str, Any], number: int) -> None:
@@ -177,7 +183,9 @@ class ExchangeMachine(RuleBasedStateMachine):
         for account in self.exchange.accounts:
             for symbol in SYMBOLS:
                 position = account.positions.get(symbol)
-                assert (position.qty if position else Decimal(0)) == self.shares.get((account.number, symbol), Decimal(0))
+                assert (position.qty if position else Decimal(0)) == self.shares.get(
+                    (account.number, symbol), Decimal(0)
+                )
             assert account.cash == self.cash[account.number] + account.cash_moves
 
     @invariant()
@@ -224,7 +232,10 @@ def reaches(before: str, after: str) -> bool:
 
 
 ExchangeMachine.TestCase.settings = settings(
-    max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck),
+    max_examples=40,
+    stateful_step_count=25,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
 )
 TestExchange = ExchangeMachine.TestCase
@@ -232,7 +243,13 @@ TestExchange = ExchangeMachine.TestCase
 
 def fills_of(exchange: Exchange) -> list[tuple[Any, ...]]:
     return [
-        (update.data["order"]["client_order_id"], update.t, update.data["event"], update.data.get("qty"), update.data.get("price"))
+        (
+            update.data["order"]["client_order_id"],
+            update.t,
+            update.data["event"],
+            update.data.get("qty"),
+            update.data.get("price"),
+        )
         for update in exchange.drain_updates()
     ]
 
@@ -263,14 +280,18 @@ def test_how_often_the_venue_is_asked_decides_nothing(raws: list[dict[str, Any]]
 
 
 @settings(max_examples=40, deadline=None)
-@given(quantities=st.lists(st.integers(50, 400), min_size=2, max_size=6), side=st.sampled_from(["buy", "sell"]))
+@given(
+    quantities=st.lists(st.integers(50, 400), min_size=2, max_size=6), side=st.sampled_from(["buy", "sell"])
+)
 def test_first_come_first_served_at_one_price(quantities: list[int], side: str) -> None:
     """Of equal limit orders, across accounts, none trades while an earlier one still wants shares."""
     exchange = make_exchange(Rules(multiplier=Decimal(4)))
     price = Decimal("19.95") if side == "buy" else Decimal("20.05")
     orders: list[Order] = []
     for number, qty in enumerate(quantities):
-        spec = OrderSpec(symbol="BBB", side=side, type="limit", time_in_force="day", qty=Decimal(qty), limit_price=price)
+        spec = OrderSpec(
+            symbol="BBB", side=side, type="limit", time_in_force="day", qty=Decimal(qty), limit_price=price
+        )
         orders.append(exchange.submit(exchange.accounts[number % 2], spec))
         exchange.advance(exchange.now)
     end = session_on(DAY).close - SECOND
@@ -284,7 +305,9 @@ def test_resting_orders_keep_buying_power_and_give_it_back() -> None:
     exchange = make_exchange()
     account = exchange.accounts[0]
     before = exchange.entry_power(account)
-    spec = OrderSpec(symbol="AAA", side="buy", type="limit", time_in_force="day", qty=Decimal(10), limit_price=Decimal(90))
+    spec = OrderSpec(
+        symbol="AAA", side="buy", type="limit", time_in_force="day", qty=Decimal(10), limit_price=Decimal(90)
+    )
     order = exchange.submit(account, spec)
     exchange.advance(exchange.now)
     assert exchange.entry_power(account) == before - 900
@@ -294,7 +317,11 @@ def test_resting_orders_keep_buying_power_and_give_it_back() -> None:
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
-@given(raws=st.lists(specs.filter(lambda raw: raw["side"] == "buy" and not raw["order_class"]), min_size=3, max_size=12))
+@given(
+    raws=st.lists(
+        specs.filter(lambda raw: raw["side"] == "buy" and not raw["order_class"]), min_size=3, max_size=12
+    )
+)
 def test_buys_never_spend_more_than_there_is(raws: list[dict[str, Any]]) -> None:
     """However many buys are accepted, filling them all leaves the account within its multiplier at entry marks."""
     exchange = make_exchange()

@@ -36,7 +36,9 @@ class Control:
         self.headers = {"Authorization": f"Bearer {venue.address['control_token']}"}
 
     def __call__(self, method: str, path: str, /, **fields: Any) -> requests.Response:
-        return requests.request(method, self.url + path, json=fields or None, headers=self.headers, timeout=10)
+        return requests.request(
+            method, self.url + path, json=fields or None, headers=self.headers, timeout=10
+        )
 
     def fault(self, kind: str, /, **fields: Any) -> dict[str, Any]:
         answer = self("POST", "/faults", kind=kind, **fields)
@@ -67,15 +69,21 @@ def test_a_504_after_acceptance_makes_alpaca_py_resend_and_hear_of_the_duplicate
     assert len(wire.get("/v2/orders", status="all")) == 1
 
 
-def test_without_a_client_id_the_resend_doubles_the_order(control: Control, trading: TradingClient, wire: Wire) -> None:
+def test_without_a_client_id_the_resend_doubles_the_order(
+    control: Control, trading: TradingClient, wire: Wire
+) -> None:
     control.fault("accept_then_error", status=504, at=1, **POST)
     trading._retry_wait = 0
     trading.submit_order(MarketOrderRequest(symbol="AAPL", qty=1, side="buy", time_in_force="day"))
     assert len(wire.get("/v2/orders", status="all")) == 2
 
 
-@pytest.mark.parametrize(("status", "style"), [(500, "json"), (502, "html"), (503, "empty"), (504, "html"), (429, "json")])
-def test_an_error_before_acceptance_leaves_no_order(control: Control, wire: Wire, status: int, style: str) -> None:
+@pytest.mark.parametrize(
+    ("status", "style"), [(500, "json"), (502, "html"), (503, "empty"), (504, "html"), (429, "json")]
+)
+def test_an_error_before_acceptance_leaves_no_order(
+    control: Control, wire: Wire, status: int, style: str
+) -> None:
     """F2, F25."""
     control.fault("error", status=status, body=style, at=1, **POST)
     answer = wire.order()
@@ -90,7 +98,9 @@ def test_an_error_before_acceptance_leaves_no_order(control: Control, wire: Wire
 
 
 @pytest.mark.parametrize(("kind", "orders"), [("reset", 0), ("accept_then_reset", 1)])
-def test_a_cut_connection_tells_nothing_about_the_order(control: Control, wire: Wire, kind: str, orders: int) -> None:
+def test_a_cut_connection_tells_nothing_about_the_order(
+    control: Control, wire: Wire, kind: str, orders: int
+) -> None:
     control.fault(kind, at=1, **POST)
     with pytest.raises(requests.ConnectionError):
         wire.order()
@@ -98,7 +108,9 @@ def test_a_cut_connection_tells_nothing_about_the_order(control: Control, wire: 
 
 
 @pytest.mark.parametrize(("kind", "orders"), [("hang", 0), ("accept_then_hang", 1)])
-def test_a_hanging_request_is_up_to_the_clients_patience(control: Control, wire: Wire, kind: str, orders: int) -> None:
+def test_a_hanging_request_is_up_to_the_clients_patience(
+    control: Control, wire: Wire, kind: str, orders: int
+) -> None:
     control.fault(kind, at=1, **POST)
     with pytest.raises(requests.ReadTimeout):
         requests.post(
@@ -135,7 +147,9 @@ def test_the_fill_may_arrive_before_the_answer(control: Control, wire: Wire, lis
     assert seen_at_answer[0] == ["pending_new", "new", "fill"]
 
 
-def test_updates_can_be_lost_doubled_late_and_in_disorder(control: Control, wire: Wire, listener: Listener) -> None:
+def test_updates_can_be_lost_doubled_late_and_in_disorder(
+    control: Control, wire: Wire, listener: Listener
+) -> None:
     """F4, F5."""
     control.fault("drop_update", event="fill", symbol="AAPL")
     control.fault("duplicate_update", event="fill", symbol="MSFT")
@@ -151,7 +165,9 @@ def test_updates_can_be_lost_doubled_late_and_in_disorder(control: Control, wire
     assert doubled[0].execution_id == doubled[1].execution_id
 
 
-def test_updates_can_be_withheld_until_the_cancel(control: Control, venue: RehearsalVenue, wire: Wire, listener: Listener) -> None:
+def test_updates_can_be_withheld_until_the_cancel(
+    control: Control, venue: RehearsalVenue, wire: Wire, listener: Listener
+) -> None:
     shown = wire.get("/v2/stocks/RRC/quotes/latest")["quote"]["as"]
     control.fault("withhold_update", event="partial_fill")
     order = wire.order(symbol="RRC", qty=str(shown + 5000)).json()["id"]
@@ -164,7 +180,9 @@ def test_updates_can_be_withheld_until_the_cancel(control: Control, venue: Rehea
     assert events.index("partial_fill") < events.index("canceled")
 
 
-def test_execution_ids_may_be_null_quantities_cumulative_and_statuses_unknown(control: Control, venue: RehearsalVenue) -> None:
+def test_execution_ids_may_be_null_quantities_cumulative_and_statuses_unknown(
+    control: Control, venue: RehearsalVenue
+) -> None:
     """F4, F6; raw, because alpaca-py drops what it does not know."""
     control.fault("null_execution_id", event="pending_new")
     control.fault("unknown_status", event="new")
@@ -174,8 +192,14 @@ def test_execution_ids_may_be_null_quantities_cumulative_and_statuses_unknown(co
     async def listen() -> list[dict[str, Any]]:
         async with websockets.connect(venue.address["trading_stream_url"], proxy=None) as socket:
             pair = venue.address
-            await socket.send(json.dumps({"action": "authenticate",
-                                          "data": {"key_id": pair["key_id"], "secret_key": pair["secret_key"]}}))
+            await socket.send(
+                json.dumps(
+                    {
+                        "action": "authenticate",
+                        "data": {"key_id": pair["key_id"], "secret_key": pair["secret_key"]},
+                    }
+                )
+            )
             await socket.recv()
             await socket.send(json.dumps({"action": "listen", "data": {"streams": ["trade_updates"]}}))
             await socket.recv()
@@ -209,7 +233,9 @@ def test_a_fill_activity_may_be_late(control: Control, venue: RehearsalVenue, wi
     assert len(wire.get("/v2/account/activities/FILL")) == 1
 
 
-def test_an_acknowledged_order_may_still_be_rejected(control: Control, venue: RehearsalVenue, wire: Wire, listener: Listener) -> None:
+def test_an_acknowledged_order_may_still_be_rejected(
+    control: Control, venue: RehearsalVenue, wire: Wire, listener: Listener
+) -> None:
     """F9."""
     control.fault("reject_after_new", seconds=5.0, symbol="AAPL")
     order = wire.order().json()["id"]
@@ -255,7 +281,9 @@ def test_a_cancel_may_be_stuck_for_minutes(control: Control, venue: RehearsalVen
     assert wire.get(f"/v2/orders/{order}")["status"] == "canceled"
 
 
-def test_a_refused_replacement_may_have_happened_and_an_accepted_one_not(control: Control, wire: Wire) -> None:
+def test_a_refused_replacement_may_have_happened_and_an_accepted_one_not(
+    control: Control, wire: Wire
+) -> None:
     """F12."""
     control.fault("not_sent_but_replaced", at=1)
     control.fault("replace_rejected", at=2)
@@ -272,7 +300,9 @@ def test_a_refused_replacement_may_have_happened_and_an_accepted_one_not(control
     assert wire.get(f"/v2/orders/{shown['replaced_by']}")["status"] == "new"
 
 
-@pytest.mark.parametrize(("kind", "fields"), [("close", {"code": 1011}), ("close", {"code": 1000}), ("abort", {})])
+@pytest.mark.parametrize(
+    ("kind", "fields"), [("close", {"code": 1011}), ("close", {"code": 1000}), ("abort", {})]
+)
 def test_a_dead_trading_socket_loses_what_happened_meanwhile(
     control: Control, venue: RehearsalVenue, wire: Wire, listener: Listener, kind: str, fields: dict[str, Any]
 ) -> None:
@@ -288,7 +318,9 @@ def test_a_dead_trading_socket_loses_what_happened_meanwhile(
     assert wire.get(f"/v2/orders/{lost}")["status"] == "filled"
 
 
-def test_a_mute_socket_stays_open_and_says_nothing(control: Control, venue: RehearsalVenue, wire: Wire, listener: Listener) -> None:
+def test_a_mute_socket_stays_open_and_says_nothing(
+    control: Control, venue: RehearsalVenue, wire: Wire, listener: Listener
+) -> None:
     control.fault("mute", socket="trading", seconds=30.0)
     silent = wire.order().json()["id"]
     assert wire.get(f"/v2/orders/{silent}")["status"] == "filled"
@@ -300,7 +332,9 @@ def test_a_mute_socket_stays_open_and_says_nothing(control: Control, venue: Rehe
 
 def test_a_half_open_socket_answers_no_ping(control: Control, venue: RehearsalVenue) -> None:
     async def probe() -> None:
-        async with websockets.connect(venue.address["trading_stream_url"], proxy=None, ping_interval=None) as socket:
+        async with websockets.connect(
+            venue.address["trading_stream_url"], proxy=None, ping_interval=None
+        ) as socket:
             await asyncio.wait_for(await socket.ping(), 5)
             await asyncio.to_thread(control.fault, "half_open", socket="trading")
             with pytest.raises(asyncio.TimeoutError):
@@ -387,8 +421,13 @@ def test_a_bust_takes_shares_and_cash_back(control: Control, wire: Wire, listene
     wait_until(lambda: "trade_bust" in listener.events(), "the notice")
     fill, bust = (next(u for u in listener.updates if u.event == e) for e in ("fill", "trade_bust"))
     assert bust.execution_id == fill.execution_id
-    rows = {row["activity_type"]: row for row in wire.get("/v2/account/activities", category="non_trade_activity")}
-    assert (rows["JNLS"]["qty"], Decimal(rows["JNLC"]["net_amount"])) == ("-10", Decimal(str(fill.price)) * 10)
+    rows = {
+        row["activity_type"]: row for row in wire.get("/v2/account/activities", category="non_trade_activity")
+    }
+    assert (rows["JNLS"]["qty"], Decimal(rows["JNLC"]["net_amount"])) == (
+        "-10",
+        Decimal(str(fill.price)) * 10,
+    )
 
 
 def test_a_correction_changes_cash_and_cost(control: Control, wire: Wire, listener: Listener) -> None:
@@ -450,7 +489,9 @@ def test_keys_can_be_revoked_and_trading_blocked(control: Control, wire: Wire) -
     assert wire("GET", "/v2/account").status_code == 200
 
 
-def test_the_client_can_be_killed_at_an_exact_request(control: Control, venue: RehearsalVenue, wire: Wire) -> None:
+def test_the_client_can_be_killed_at_an_exact_request(
+    control: Control, venue: RehearsalVenue, wire: Wire
+) -> None:
     victim = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
         control.fault("accept_then_kill", pid=victim.pid, signal=int(signal.SIGKILL), at=2, **POST)

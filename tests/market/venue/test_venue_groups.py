@@ -29,7 +29,9 @@ def bracket(wire: Wire, *, target: str = "190", stop: str = "100", **changes: An
     return answer.json()
 
 
-def test_legs_are_held_until_the_entry_is_whole_and_then_wait_for_the_price(wire: Wire, listener: Listener) -> None:
+def test_legs_are_held_until_the_entry_is_whole_and_then_wait_for_the_price(
+    wire: Wire, listener: Listener
+) -> None:
     order = bracket(wire, type="limit", limit_price="110")
     assert [leg["status"] for leg in order["legs"]] == ["held", "held"]
     assert [leg["type"] for leg in order["legs"]] == ["limit", "stop"]
@@ -53,7 +55,9 @@ def test_flat_listing_shows_legs_as_rows_and_nested_rolls_them_up(wire: Wire) ->
     assert len(nested[0]["legs"]) == 2
 
 
-def test_a_filled_take_profit_cancels_the_stop_loss(venue: RehearsalVenue, wire: Wire, listener: Listener) -> None:
+def test_a_filled_take_profit_cancels_the_stop_loss(
+    venue: RehearsalVenue, wire: Wire, listener: Listener
+) -> None:
     target = str(wire.price() + Decimal("0.05"))
     order = bracket(wire, target=target)
     venue.advance(3600)
@@ -62,7 +66,9 @@ def test_a_filled_take_profit_cancels_the_stop_loss(venue: RehearsalVenue, wire:
     assert wire("GET", "/v2/positions/AAPL").status_code == 404
 
 
-def test_an_elected_stop_loss_cancels_the_take_profit(venue: RehearsalVenue, wire: Wire, listener: Listener) -> None:
+def test_an_elected_stop_loss_cancels_the_take_profit(
+    venue: RehearsalVenue, wire: Wire, listener: Listener
+) -> None:
     stop = str(wire.bid() - Decimal("0.03"))
     order = bracket(wire, stop=stop)
     venue.advance(7200)
@@ -146,7 +152,12 @@ def test_replacing_makes_a_new_order_and_ends_the_old_one(wire: Wire, listener: 
     new = answer.json()
     assert answer.status_code == 200
     assert new["id"] != old["id"]
-    assert (new["status"], new["replaces"], new["limit_price"], new["qty"]) == ("pending_new", old["id"], "91", "6")
+    assert (new["status"], new["replaces"], new["limit_price"], new["qty"]) == (
+        "pending_new",
+        old["id"],
+        "91",
+        "6",
+    )
     assert new["client_order_id"] != "first"
     shown = wire.get(f"/v2/orders/{old['id']}")
     assert (shown["status"], shown["replaced_by"]) == ("replaced", new["id"])
@@ -198,7 +209,9 @@ def test_a_replacement_may_not_exceed_the_buying_power_of_both(wire: Wire) -> No
     assert wire.get("/v2/account")["buying_power"] == "0"
 
 
-def test_a_fill_that_wins_the_race_rejects_the_replacement(start_venue: Callable[..., RehearsalVenue]) -> None:
+def test_a_fill_that_wins_the_race_rejects_the_replacement(
+    start_venue: Callable[..., RehearsalVenue],
+) -> None:
     """With a minute of latency the old order still works while its replacement is on the way."""
     venue = start_venue(rules=Rules(latency_ms=60_000))
     wire, listener = Wire(venue), Listener(venue)
@@ -213,7 +226,9 @@ def test_a_fill_that_wins_the_race_rejects_the_replacement(start_venue: Callable
     minute, now = 60 * 10**9, exchange.now
     wait = next(w for w in range(0, 200) if lows(now + w * minute, now + (w + 1) * minute + 2 * 10**9)
                 >= lows(now + (w + 1) * minute + 2 * 10**9, now + (w + 2) * minute) + 500)  # fmt: skip
-    price = Decimal(lows(now + (wait + 1) * minute + 2 * 10**9, now + (wait + 2) * minute)) / 10_000 + Decimal("0.03")
+    price = Decimal(
+        lows(now + (wait + 1) * minute + 2 * 10**9, now + (wait + 2) * minute)
+    ) / 10_000 + Decimal("0.03")
     try:
         venue.advance(wait * 60)
         old = wire.order(type="limit", limit_price=str(price.quantize(Decimal("0.01"))), qty="1").json()["id"]
@@ -235,7 +250,9 @@ def test_what_patching_a_part_filled_order_means_can_be_chosen(
     venue = start_venue(cash=Decimal(2_000_000), rules=Rules(replace_qty=rule))
     wire = Wire(venue)
     shown = wire.get("/v2/stocks/RRC/quotes/latest")["quote"]["as"]
-    old = wire.order(symbol="RRC", type="limit", limit_price=str(wire.price("RRC")), qty=str(shown + 1000)).json()
+    old = wire.order(
+        symbol="RRC", type="limit", limit_price=str(wire.price("RRC")), qty=str(shown + 1000)
+    ).json()
     done = Decimal(wire.get(f"/v2/orders/{old['id']}")["filled_qty"])
     assert 0 < done < shown + 1000
     new = wire("PATCH", f"/v2/orders/{old['id']}", {"qty": qty, "limit_price": "1.00"}).json()

@@ -35,7 +35,11 @@ def busy_session(venue: RehearsalVenue) -> None:
     wire.order(symbol="AMD", qty="3")
     wire.order(symbol="GE", qty=None, notional="250.50")
     venue.call(lambda: control("POST", "/faults", {"kind": "foreign_order", "symbol": "BAC", "qty": "2"}))
-    wire.get("/v2/aggs/ticker/AAPL/range/1/minute/2022-12-28/2022-12-28", apiKey=venue.address["polygon_key"], limit=5)
+    wire.get(
+        "/v2/aggs/ticker/AAPL/range/1/minute/2022-12-28/2022-12-28",
+        apiKey=venue.address["polygon_key"],
+        limit=5,
+    )
     for _ in range(20):
         venue.advance(61)
     wire("DELETE", "/v2/orders")
@@ -67,7 +71,9 @@ def test_the_same_requests_write_the_same_bytes(
     assert other.read_bytes() == journal.read_bytes()
 
 
-def test_another_seed_writes_another_session(start_venue: Callable[..., RehearsalVenue], tmp_path: Path) -> None:
+def test_another_seed_writes_another_session(
+    start_venue: Callable[..., RehearsalVenue], tmp_path: Path
+) -> None:
     prices = set()
     for seed in (7, 8):
         wire = Wire(start_venue(seed=seed))
@@ -107,7 +113,10 @@ def test_an_outside_checker_can_rebuild_positions_and_cash(journal: Path) -> Non
 
 
 def test_the_wire_file_stamps_every_line_with_two_clocks(journal: Path) -> None:
-    wire = [msgspec.json.decode(line) for line in journal.with_name(journal.name + ".wire").read_bytes().splitlines()]
+    wire = [
+        msgspec.json.decode(line)
+        for line in journal.with_name(journal.name + ".wire").read_bytes().splitlines()
+    ]
     stamped = [line for line in wire if "n" in line]
     assert len(stamped) == len(read_lines(journal))
     assert all(line["wall_ns"] > 10**18 and line["boot_ns"] > 0 for line in stamped)

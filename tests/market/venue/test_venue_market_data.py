@@ -70,7 +70,9 @@ class Feed:
         return msgpack.unpackb(frame, timestamp=0) if self.packed else json.loads(frame)
 
     async def login(self) -> list[dict[str, Any]]:
-        await self.say(action="auth", key=self.venue.address["key_id"], secret=self.venue.address["secret_key"])
+        await self.say(
+            action="auth", key=self.venue.address["key_id"], secret=self.venue.address["secret_key"]
+        )
         return await self.next()
 
     async def messages(self, seconds: float) -> list[dict[str, Any]]:
@@ -196,7 +198,9 @@ def test_halts_corrections_and_late_prints_reach_alpaca_py(venue: RehearsalVenue
 
         await asyncio.to_thread(strike)
         kinds = {"TradingStatus", "TradeCorrection", "TradeCancel", "Bar"}
-        await asyncio.to_thread(wait_until, lambda: set(seen) >= kinds and len(seen["TradingStatus"]) == 4, "all kinds")
+        await asyncio.to_thread(
+            wait_until, lambda: set(seen) >= kinds and len(seen["TradingStatus"]) == 4, "all kinds"
+        )
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await stream.close()
@@ -208,7 +212,9 @@ def test_halts_corrections_and_late_prints_reach_alpaca_py(venue: RehearsalVenue
     assert seen["TradeCancel"][0].action == "C"
 
 
-def test_nothing_trades_in_a_halt_and_everything_after_it(venue: RehearsalVenue, wire: Wire, listener: Listener) -> None:
+def test_nothing_trades_in_a_halt_and_everything_after_it(
+    venue: RehearsalVenue, wire: Wire, listener: Listener
+) -> None:
     fault(venue, "halt", symbol="AAPL", seconds=120.0)
     order = wire.order().json()["id"]
     stop = wire.order(type="stop", stop_price=str(wire.price() + Decimal("0.01"))).json()["id"]
@@ -219,7 +225,9 @@ def test_nothing_trades_in_a_halt_and_everything_after_it(venue: RehearsalVenue,
     assert wire.get(f"/v2/orders/{order}")["status"] == "filled"
 
 
-@pytest.mark.parametrize("style", ["crossed", "locked", "zero", "negative", "spike", "wide", "future", "stale"])
+@pytest.mark.parametrize(
+    "style", ["crossed", "locked", "zero", "negative", "spike", "wide", "future", "stale"]
+)
 def test_bad_quotes_are_sent_on_request_only(venue: RehearsalVenue, style: str) -> None:
     async def talk() -> list[Any]:
         async with Feed(venue, packed=True) as feed:
@@ -290,13 +298,18 @@ def test_no_dialect_serves_anything_from_after_the_clock(
     assert day[0]["c"] == wire.get("/v2/stocks/AAPL/trades/latest")["trade"]["p"]
     assert all(agg.timestamp * 10**6 <= now for agg in vendor.list_aggs("AAPL", 1, "minute", DAY, far))
     assert [agg.volume for agg in vendor.list_aggs("AAPL", 1, "day", DAY, far)] == [day[0]["v"]]
-    for row in (next(iter(vendor.list_trades("AAPL", limit=1))), next(iter(vendor.list_quotes("AAPL", limit=1)))):
+    for row in (
+        next(iter(vendor.list_trades("AAPL", limit=1))),
+        next(iter(vendor.list_quotes("AAPL", limit=1))),
+    ):
         assert row.sip_timestamp <= now
     assert vendor.get_snapshot_ticker("stocks", "AAPL").day.volume == day[0]["v"]
     assert wire.get("/v1/corporate-actions", start=DAY, end=far)["corporate_actions"] == {}
 
 
-def test_a_snapshot_has_yesterday_beside_today(venue: RehearsalVenue, data: StockHistoricalDataClient) -> None:
+def test_a_snapshot_has_yesterday_beside_today(
+    venue: RehearsalVenue, data: StockHistoricalDataClient
+) -> None:
     shot = data.get_stock_snapshot(StockSnapshotRequest(symbol_or_symbols=["AAPL", "KO"]))["AAPL"]
     before = venue.server.exchange.tape.history.before("AAPL", dt.date(2022, 12, 28))
     assert before is not None
@@ -307,7 +320,9 @@ def test_a_snapshot_has_yesterday_beside_today(venue: RehearsalVenue, data: Stoc
 
 def test_alpaca_py_reads_bars_quotes_trades_and_latest(data: StockHistoricalDataClient) -> None:
     start = dt.datetime(2022, 12, 28, 14, 30, tzinfo=dt.UTC)
-    bars = data.get_stock_bars(StockBarsRequest(symbol_or_symbols=["AAPL", "KO"], timeframe=TimeFrame.Minute, start=start))
+    bars = data.get_stock_bars(
+        StockBarsRequest(symbol_or_symbols=["AAPL", "KO"], timeframe=TimeFrame.Minute, start=start)
+    )
     assert [len(bars.data[symbol]) for symbol in ("AAPL", "KO")] == [30, 30]
     daily = data.get_stock_bars(
         StockBarsRequest(symbol_or_symbols="AAPL", timeframe=TimeFrame.Day, start=dt.datetime(2022, 12, 1))
@@ -390,7 +405,15 @@ def test_polygon_rest_through_its_client(vendor: polygon.RESTClient) -> None:
     assert vendor.get_last_trade("AAPL").price > 0
     assert vendor.get_last_quote("AAPL").ask_price > vendor.get_last_quote("AAPL").bid_price
     assert len(vendor.get_snapshot_all("stocks")) == 7
-    assert [t.ticker for t in vendor.list_tickers(limit=3)] == ["AAPL", "AMD", "BAC", "GE", "KO", "MSFT", "RRC"]
+    assert [t.ticker for t in vendor.list_tickers(limit=3)] == [
+        "AAPL",
+        "AMD",
+        "BAC",
+        "GE",
+        "KO",
+        "MSFT",
+        "RRC",
+    ]
     assert vendor.get_ticker_details("AAPL").ticker == "AAPL"
     assert vendor.get_market_status().market == "open"
     assert {h.name for h in vendor.get_market_holidays()} >= {"Holiday"}
@@ -430,7 +453,9 @@ def test_polygon_socket_through_its_client(venue: RehearsalVenue) -> None:
         task = asyncio.create_task(client.connect(keep, proxy=None))
         server = venue.server
         await asyncio.to_thread(
-            wait_until, lambda: any(t.topics["LULD"] and t.topics["AM"] for t in list(server.polygon_clients)), "topics"
+            wait_until,
+            lambda: any(t.topics["LULD"] and t.topics["AM"] for t in list(server.polygon_clients)),
+            "topics",
         )
         await asyncio.to_thread(venue.advance, 61)
         await asyncio.to_thread(fault, venue, "halt", symbol="KO", seconds=30.0)

@@ -91,7 +91,9 @@ BODIES: list[tuple[dict[str, Any], tuple[int, int], str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("changes", "kind", "message"), BODIES, ids=[f"{i}-{b[2][:40]}" for i, b in enumerate(BODIES)])
+@pytest.mark.parametrize(
+    ("changes", "kind", "message"), BODIES, ids=[f"{i}-{b[2][:40]}" for i, b in enumerate(BODIES)]
+)
 def test_an_order_against_a_rule_is_refused_with_its_row(
     shared_wire: Wire, changes: dict[str, Any], kind: tuple[int, int], message: str
 ) -> None:
@@ -100,7 +102,17 @@ def test_an_order_against_a_rule_is_refused_with_its_row(
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"[]", b"null", b'"x"', b'{"symbol": 1, "qty": 1, "side":"buy"}', b"\xff\xfe", b'{"qty": {}}']
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'"x"',
+        b'{"symbol": 1, "qty": 1, "side":"buy"}',
+        b"\xff\xfe",
+        b'{"qty": {}}',
+    ],
 )
 def test_a_body_that_is_no_order_is_a_400(shared_wire: Wire, body: bytes) -> None:
     answer = shared_wire.session.post(shared_wire.base + "/v2/orders", data=body, headers=shared_wire.headers)
@@ -143,7 +155,9 @@ def test_leg_refusals_say_the_base_price(shared_wire: Wire) -> None:
         ("PUT", "/v2/orders", "endpoint not found."),
     ],
 )  # fmt: skip
-def test_what_is_not_there_is_a_404_with_its_code(shared_wire: Wire, method: str, path: str, message: str) -> None:
+def test_what_is_not_there_is_a_404_with_its_code(
+    shared_wire: Wire, method: str, path: str, message: str
+) -> None:
     answer = shared_wire(method, path)
     assert (answer.status_code, answer.json()) == (404, {"code": 40410000, "message": message})
 
@@ -218,7 +232,9 @@ def test_a_market_buy_is_charged_the_collar(wire: Wire) -> None:
     assert wire.order(qty=str(qty - 1)).status_code == 200
 
 
-def test_selling_more_than_is_free_names_what_holds_it(venue: RehearsalVenue, wire: Wire, listener: Listener) -> None:
+def test_selling_more_than_is_free_names_what_holds_it(
+    venue: RehearsalVenue, wire: Wire, listener: Listener
+) -> None:
     wire.order(qty="5")
     wait_until(lambda: "fill" in listener.events(), "the fill")
     holding = wire.order(side="sell", qty="3", type="limit", limit_price="190").json()["id"]
@@ -313,5 +329,9 @@ def test_an_open_market_order_blocks_everything_simple_on_the_other_side(start_v
     wire = Wire(start_venue(start="08:00"))
     held = wire.order()
     assert held.json()["status"] == "accepted"
-    for changes in ({"type": "market"}, {"type": "stop", "stop_price": "90"}, {"type": "limit", "limit_price": "199"}):
+    for changes in (
+        {"type": "market"},
+        {"type": "stop", "stop_price": "90"},
+        {"type": "limit", "limit_price": "199"},
+    ):
         assert wire.order(side="sell", **changes).json()["reject_reason"] == LIMITLESS

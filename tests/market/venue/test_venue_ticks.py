@@ -37,7 +37,10 @@ def test_the_best_quote_is_built_from_one_sided_updates() -> None:
         orient="row",
     )
     best = national_best(rows)
-    shown = [tuple(int(c[i]) for c in (best.bid, best.ask, best.bid_size, best.ask_size)) for i in range(len(best.t))]
+    shown = [
+        tuple(int(c[i]) for c in (best.bid, best.ask, best.bid_size, best.ask_size))
+        for i in range(len(best.t))
+    ]
     assert shown == [
         (100000, 100200, 300, 200),
         (100000, 100200, 400, 200),

@@ -18,7 +18,9 @@ def market(symbol: str, qty: float, side: OrderSide = OrderSide.BUY, **more: obj
     return MarketOrderRequest(symbol=symbol, qty=qty, side=side, time_in_force=TimeInForce.DAY, **more)
 
 
-def limit(symbol: str, qty: float, price: Decimal, side: OrderSide = OrderSide.BUY, **more: object) -> LimitOrderRequest:
+def limit(
+    symbol: str, qty: float, price: Decimal, side: OrderSide = OrderSide.BUY, **more: object
+) -> LimitOrderRequest:
     return LimitOrderRequest(
         symbol=symbol, qty=qty, side=side, time_in_force=TimeInForce.DAY, limit_price=float(price), **more
     )
@@ -40,7 +42,11 @@ def test_a_market_order_is_answered_pending_and_then_told_as_new_and_filled(
     wait_until(lambda: "fill" in listener.events(order.id), "the fill")
     assert listener.events(order.id) == ["pending_new", "new", "fill"]
     fill = listener.updates[-1]
-    assert (Decimal(str(fill.qty)), Decimal(str(fill.price)), Decimal(str(fill.position_qty))) == (10, ask, 10)
+    assert (Decimal(str(fill.qty)), Decimal(str(fill.price)), Decimal(str(fill.position_qty))) == (
+        10,
+        ask,
+        10,
+    )
     assert fill.order.filled_avg_price == str(ask)
     position = trading.get_open_position("AAPL")
     assert (position.qty, Decimal(position.cost_basis)) == ("10", ask * 10)
@@ -62,7 +68,9 @@ def test_an_order_beyond_the_displayed_size_fills_in_parts(
     assert [Decimal(u.order.filled_qty) for u in parts] == sorted(Decimal(u.order.filled_qty) for u in parts)
 
 
-def test_a_resting_limit_order_waits_and_is_cancelled(trading: TradingClient, listener: Listener, wire: Wire) -> None:
+def test_a_resting_limit_order_waits_and_is_cancelled(
+    trading: TradingClient, listener: Listener, wire: Wire
+) -> None:
     order = trading.submit_order(limit("AAPL", 5, (wire.price() / 2).quantize(Decimal("0.01"))))
     wait_until(lambda: "new" in listener.events(order.id), "the acknowledgement")
     assert [o.id for o in trading.get_orders()] == [order.id]

@@ -19,7 +19,9 @@ DEADLINE_S = 10.0
 SYMBOLS = ["AAPL", "AMD", "BAC", "GE", "KO", "MSFT", "RRC"]
 
 
-def wait_until(condition: Callable[[], Any], what: str = "the condition", deadline_s: float = DEADLINE_S) -> Any:
+def wait_until(
+    condition: Callable[[], Any], what: str = "the condition", deadline_s: float = DEADLINE_S
+) -> Any:
     """Poll until `condition` is true; fail with `what` after the deadline."""
     end = time.monotonic() + deadline_s
     while True:
@@ -83,7 +85,8 @@ class Listener:
         self._thread.start()
         server = venue.server
         wait_until(
-            lambda: any(t.streams and t.account == account for t in list(server.trading_clients)), "the listen request"
+            lambda: any(t.streams and t.account == account for t in list(server.trading_clients)),
+            "the listen request",
         )
 
     async def _take(self, update: Any) -> None:
