@@ -61,7 +61,12 @@ class Anchoring:
                     self.say(f"anchor not written: {error}")
                     await self.journal.alert("warning", "anchor_failed", f"No anchor at {place.name}", error)
             await self.journal.rows(
-                "SELECT record_anchor(%s, %s, %s, %s, %s)", head.seq, bytes.fromhex(head.hash), occasion, place.name, error
+                "SELECT record_anchor(%s, %s, %s, %s, %s)",
+                head.seq,
+                bytes.fromhex(head.hash),
+                occasion,
+                place.name,
+                error,
             )
 
     async def check(self) -> None:

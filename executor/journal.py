@@ -25,8 +25,11 @@ from executor.core.commands import Intent
 from executor.core.modes import Mode
 from executor.core.orders import State, WorkingOrder
 from executor.errors import RefusedError
+from sql.evidence import ApproverKey
 from sql.roles import adopt
 from sql.server import libpq_url
+from sql.signatures import check
+from sql.tables import Approval, Signal, SignalBatch
 
 FENCED = "LF001"
 STATEMENT_TIMEOUT_MS = 5_000
@@ -210,6 +213,24 @@ class Journal:
         """Claim the next approved, valid batch; expired ones are closed on the way."""
         batch: uuid.UUID | None = await self.value("SELECT claim_batch(%s, %s)", self.epoch, market_time)
         return batch
+
+    async def check_batch(self, batch_id: uuid.UUID) -> str:
+        """Why a batch may not be traded although it is claimed: altered, or its signature does not hold; "" if it may."""
+        batch = (await self.rows("SELECT * FROM signal_batch WHERE id = %s", batch_id))[0]
+        approval = await self.rows("SELECT * FROM approval WHERE batch_id = %s", batch_id)
+        if not approval:
+            return "nobody approved it"
+        signals = await self.rows("SELECT * FROM signal WHERE batch_id = %s", batch_id)
+        keys = await self.rows("SELECT * FROM approver_key WHERE key_id = %s", approval[0]["key_id"])
+        own = (await self.rows("SELECT ledger_id, environment FROM identity, book"))[0]
+        return check(
+            Approval(**approval[0]),
+            SignalBatch(**batch),
+            [Signal(**row) for row in signals],
+            ApproverKey(**keys[0]) if keys else None,
+            own["ledger_id"],
+            own["environment"],
+        )
 
     async def raw(self, channel: str, ref: str, message: Any) -> None:
         """Keep what the broker sent, as the SDK hands it over, before anything of ours parses it."""

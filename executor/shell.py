@@ -68,7 +68,7 @@ TIMER_S = 0.1
 HEARTBEAT_S = 0.25
 SETTLE_AFTER_CLOSE = dt.timedelta(minutes=2)
 CLOSE_DEADLINE_S = 60.0
-OUR_PREFIX = "sp-"
+UNANSWERED_ALERT = 3
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +103,8 @@ class Executor:
         self._failure: BaseException | None = None
         self._session_day: dt.date | None = None
         self._marked_day: dt.date | None = None
+        self._unanswered = 0
+        self._feed_stale = False
         self._session = (dt.datetime.max.replace(tzinfo=dt.UTC),) * 2
         self._order_ids: dict[str, str] = {}
         self._activities_kept: set[str] = set()
@@ -138,7 +140,9 @@ class Executor:
 
     async def _run(self, account: Raw, until_close: bool) -> Reconciliation:
         epoch = await self.journal.claim_account(account["account_number"])
-        self.anchors = Anchoring(self.journal, places(self.settings.anchors, self.settings.state_dir), self.say)
+        self.anchors = Anchoring(
+            self.journal, places(self.settings.anchors, self.settings.state_dir), self.say
+        )
         await self.anchors.check()
         await self.journal.release(identity(self.settings))
         await self.anchors.write("takeover")
@@ -151,7 +155,7 @@ class Executor:
         await self._open_book(account)
         self.engine = await self._restore()
         self.feed = Feed(self.settings, self.clock, self._on_quote)
-        updates = self.broker.trade_updates(self._on_update)
+        updates = self.updates = self.broker.trade_updates(self._on_update)
         tasks = [asyncio.create_task(self._guard(updates._run_forever(), "trade updates"))]
         try:
             await self._until(lambda: updates._running, 15, "the trade_updates stream did not open")
@@ -318,13 +322,18 @@ class Executor:
                     now_ns=self.clock.now_ns(),
                     session_open=self._session[0],
                     session_close=self._session[1],
+                    broker_ready=self._broker_ready(),
                 )
             )
+
+    def _broker_ready(self) -> bool:
+        """Order updates are connected, and the last sweep was answered."""
+        return bool(self.updates._running) and self._unanswered == 0
 
     async def _heartbeat_loop(self) -> None:
         """Mode, kill latch, limits and new batches: polled, because polling cannot be lost."""
         seen = (self.engine.mode, self.engine.killed, self.engine.flatten)
-        beats = 0
+        beats, kill_file_seen = 0, False
         while True:
             await asyncio.sleep(HEARTBEAT_S)
             beats += 1
@@ -346,12 +355,19 @@ class Executor:
                 )
                 await self._tell(LimitsChanged(**self._stamp(), version=beat.limit_version, limits=limits))
             if beats % 4 == 0:
+                # On the second sighting: a kill from the command line writes the file, then the ledger.
+                present = self.kill_file.exists() and not beat.killed
+                if present and kill_file_seen:
+                    await self._obey_kill_file()
+                kill_file_seen = present
+                await self._watch_feed()
                 if self.engine.batch_finished and beat.mode in (Mode.READY, Mode.REDUCING):
                     batch = await self.journal.claim_batch(self.clock.now())
                     if batch is not None:
                         await self._adopt(batch)
                 if beat.mode is Mode.FLATTENING:
-                    await self._announce_flat()
+                    with contextlib.suppress(*UNANSWERED):  # asked again in a second
+                        await self._announce_flat()
 
     async def _sweep_loop(self) -> None:
         last_reconciled = self.clock.now_ns()
@@ -359,11 +375,29 @@ class Executor:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._sweep_now.wait(), self.sweep_s)
             self._sweep_now.clear()
-            await self._synchronise()
-            await self._sweep()
+            try:
+                await self._synchronise()
+                await self._sweep()
+            except UNANSWERED as error:
+                await self._count_unanswered(error)
+                continue
+            self._unanswered = 0
             if (self.clock.now_ns() - last_reconciled) / 1e9 > self.reconcile_s:
                 last_reconciled = self.clock.now_ns()
-                await self._reconcile("running")
+                with contextlib.suppress(*UNANSWERED):  # the next sweep counts it
+                    await self._reconcile("running")
+
+    async def _count_unanswered(self, error: Exception) -> None:
+        """A sweep the broker did not answer: no new target until one is; a person hears of the third."""
+        self._unanswered += 1
+        log.warning("sweep %d not answered: %s", self._unanswered, type(error).__name__)
+        if self._unanswered == UNANSWERED_ALERT:
+            await self.journal.alert(
+                "critical",
+                "broker_unreachable",
+                f"{UNANSWERED_ALERT} sweeps in a row were not answered",
+                f"{self.settings.broker.url}: {type(error).__name__}. No new orders until it answers.",
+            )
 
     async def _mark_loop(self) -> None:
         while True:
@@ -421,7 +455,14 @@ class Executor:
                 self.say(f"batch {command.batch_id[:8]} done: {command.note}")
         return None
 
+    async def _obey_kill_file(self) -> None:
+        """A kill file counts as a kill; the file works when nothing else does."""
+        await self.journal.rows("SELECT kill('kill file', %s, false)", f"{self.kill_file} exists")
+        self.engine.decide(ModeSeen(**self._stamp(), mode=Mode.HALTED, killed=True, flatten=False))
+
     async def _record(self, command: Record) -> None:
+        if command.state is State.SENDING and not self.engine.killed and self.kill_file.exists():
+            await self._obey_kill_file()  # the ledger now withdraws the intent instead of sending it
         held = await self.journal.set_state(
             command.client_order_id,
             command.state,
@@ -435,14 +476,9 @@ class Executor:
             self.engine.orders[command.client_order_id].state = State.VOID
 
     async def _submit(self, command: Submit) -> Event | None:
-        """Last look (kill file, ledger's answer), then send once."""
+        """Send once, unless the last look at the ledger withdrew the intent."""
         if self.engine.orders[command.client_order_id].state is State.VOID:
             return None
-        if self.kill_file.exists():
-            await self.journal.rows("SELECT kill('kill file', %s, false)", f"{self.kill_file} exists")
-            return self._evidence(
-                command.client_order_id, Evidence.AMBIGUOUS, reason="kill file before the send"
-            )
         outcome = await self.broker.submit(
             command.client_order_id, command.symbol, command.side, command.qty, command.limit_price
         )
@@ -608,6 +644,14 @@ class Executor:
 
     async def _adopt(self, batch_id: uuid.UUID) -> None:
         """Take up a claimed batch: its targets, its risk snapshot, the legs already sent."""
+        if problem := await self.journal.check_batch(batch_id):
+            reason = f"batch {batch_id} is not traded: {problem}"
+            await self.journal.alert(
+                "critical", "batch_refused", "A claimed batch is not what was approved", reason
+            )
+            await self.journal.finish_batch(str(batch_id), problem)
+            await self._halt(reason)
+            return
         row = (
             await self.journal.rows(
                 "SELECT b.valid_until, b.strategy, r.path, r.content_hash FROM signal_batch b "
@@ -639,6 +683,19 @@ class Executor:
         await asyncio.to_thread(self.feed.subscribe, symbols)
         if first and symbols:
             self._feed_task = asyncio.create_task(self._guard(self.feed.stream._run_forever(), "quotes"))
+
+    async def _watch_feed(self) -> None:
+        """Say once that quotes stopped in the session; the quote-age limit itself refuses new risk."""
+        age = self._feed_age_ms()
+        open_now = self._session[0] <= self.clock.now() < self._session[1]
+        limit = self.engine.limits["quote_age_s"]
+        stale = bool(self.feed.symbols) and open_now and age is not None and age > 1000 * limit
+        if stale and not self._feed_stale:
+            title = f"No quote for {age / 1000:.0f} s" if age is not None else "No quote"
+            await self.journal.alert(
+                "critical", "feed_stale", title, f"{len(self.feed.symbols)} names are watched; no new risk is taken."
+            )
+        self._feed_stale = stale
 
     def _feed_age_ms(self) -> int | None:
         last = self.feed.last_ns

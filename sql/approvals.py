@@ -9,7 +9,9 @@ from sqlmodel import Session, select
 
 from sql import audit
 from sql.errors import ApprovalError
+from sql.evidence import Identity
 from sql.lineage import batch_hash
+from sql.signatures import SigningKey, is_registered, statement
 from sql.tables import Approval, Book, Signal, SignalBatch
 
 PAPER_POLICY = "policy:paper"
@@ -23,6 +25,7 @@ def approve(
     reason: str,
     now: dt.datetime | None = None,
     policy: bool = False,
+    key: SigningKey | None = None,
 ) -> Approval:
     """Approve a proposed batch so that the executor may trade it.
 
@@ -32,13 +35,15 @@ def approve(
         Market time; only a replay ledger accepts one that is not the wall clock.
     policy : bool
         The approver is a rule, not a person: refused on a live ledger.
+    key : SigningKey, optional
+        The approver's registered key; a live ledger takes no approval without one.
 
     Raises
     ------
     ApprovalError
         Unknown, decided, expired or altered batch; approver equal to proposer; a policy on live.
     """
-    return _decide(session, batch_id, "approved", approver, reason, now, policy)
+    return _decide(session, batch_id, "approved", approver, reason, now, policy, key)
 
 
 def reject(
@@ -48,9 +53,10 @@ def reject(
     approver: str,
     reason: str,
     now: dt.datetime | None = None,
+    key: SigningKey | None = None,
 ) -> Approval:
     """Reject a proposed batch; it can never be traded."""
-    return _decide(session, batch_id, "rejected", approver, reason, now, policy=False)
+    return _decide(session, batch_id, "rejected", approver, reason, now, False, key)
 
 
 def _decide(
@@ -61,6 +67,7 @@ def _decide(
     reason: str,
     now: dt.datetime | None,
     policy: bool,
+    key: SigningKey | None,
 ) -> Approval:
     book = session.exec(select(Book)).one()
     wall = dt.datetime.now(dt.UTC)
@@ -78,6 +85,10 @@ def _decide(
         )
     if policy and book.environment == "live":
         raise ApprovalError("a policy cannot approve on a live account; a person must")
+    if key is not None and not (key.approver == approver and is_registered(session, key)):
+        raise ApprovalError(
+            f"key {key.key_id} is not registered and in force for {approver}; executor approvers list shows what is"
+        )
     if verdict == "approved":
         if approver == batch.proposer:
             raise ApprovalError(
@@ -87,6 +98,11 @@ def _decide(
             raise ApprovalError(
                 f"batch {batch_id} expired at {batch.valid_until:%Y-%m-%d %H:%M} UTC; propose a new one"
             )
+    if verdict == "approved" and book.environment == "live" and key is None:
+        raise ApprovalError(
+            f"a live batch needs a signed approval and {approver} has no key; "
+            f"make and register one: executor approvers new {approver}"
+        )
     signals = session.exec(select(Signal).where(Signal.batch_id == batch_id)).all()
     if batch_hash(batch, signals) != batch.content_hash:
         raise ApprovalError(
@@ -101,7 +117,21 @@ def _decide(
         content_hash=batch.content_hash,
         decided_at=wall,
     )
+    if key is not None:
+        identity = session.exec(select(Identity)).one()
+        message = statement(
+            identity.ledger_id,
+            batch_id,
+            batch.environment,
+            verdict,
+            approver,
+            batch.content_hash,
+            reason,
+            wall,
+        )
+        approval.key_id, approval.signature = key.key_id, key.sign(message)
     session.add(approval)
+    session.flush()
     batch.state = "APPROVED" if verdict == "approved" else "REJECTED"
     session.add(batch)
     session.flush()
@@ -109,6 +139,13 @@ def _decide(
         session,
         "APPROVAL",
         str(batch_id),
-        {"verdict": verdict, "approver": approver, "reason": reason, "content_hash": batch.content_hash},
+        {
+            "verdict": verdict,
+            "approver": approver,
+            "reason": reason,
+            "content_hash": batch.content_hash,
+            "key": approval.key_id,
+            "signature": approval.signature,
+        },
     )
     return approval

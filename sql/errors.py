@@ -21,3 +21,7 @@ class LineageError(LedgerError):
 
 class ApprovalError(LedgerError):
     """An approval or rejection that may not be given."""
+
+
+class LimitsError(LedgerRefused):
+    """A change of limits that one person may not make alone, or that is no change of limits."""

@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlmodel import Session, col, select
 
-from sql import audit
+from sql import audit, limit_changes
 from sql.errors import LineageError
 from sql.tables import (
     DataSet,
@@ -247,13 +247,14 @@ def gross_limit(session: Session) -> Decimal:
 
 
 def set_limits(session: Session, limits: dict[str, str], *, author: str, reason: str) -> int:
-    """Append a limit version and return its number; unchanged limits keep the present version."""
+    """Append a limit version and return its number; unchanged limits keep the present version.
+
+    Raises :class:`sql.errors.LimitsError` if that loosens a limit: see :mod:`sql.limit_changes`.
+    """
     row = session.exec(select(LimitVersion).order_by(col(LimitVersion.version).desc())).first()
     if row is not None and row.limits == limits:
         return row.version
-    statement = text("SELECT ledger.set_limits(:author, :reason, CAST(:limits AS jsonb))")
-    values = {"author": author, "reason": reason, "limits": json.dumps(limits)}
-    return int(session.execute(statement, values).scalar_one())
+    return limit_changes.tighten(session, limits, author=author, reason=reason)
 
 
 def raise_alert(
