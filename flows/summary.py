@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _SCORES = (
     "sharpe_net",
     "sharpe_gross",
+    "sharpe_benchmark",
     "cagr_net",
     "max_drawdown",
     "information_coefficient",
@@ -107,9 +108,7 @@ def _lines(figures: dict[str, Any]) -> list[tuple[str, str]]:
     data, model, batch, orders = (figures[name] for name in ("data", "model", "batch", "orders"))
     costs, equity, matched = figures["costs"], figures["equity"], figures["reconciliation"]
     validation, chain = figures["validation"], figures["audit"]
-    scores = ", ".join(
-        f"{name} {value:.3f}" for name, value in model["walk_forward"].items() if value is not None
-    )
+    scores = _scores(model["walk_forward"])
     modelled = f"; modelled: {', '.join(data['modelled'])}" if data["modelled"] else ""
     nearest = ", ".join(f"{row['name']} {row['used']:.0%}" for row in figures["limits"]["nearest"])
     tightest = f"; nearest: {nearest}" if nearest else ""
@@ -138,6 +137,22 @@ def _lines(figures: dict[str, Any]) -> list[tuple[str, str]]:
         ("messages", f"{figures['alerts']['delivered']} of {figures['alerts']['raised']} alerts delivered, "
                      f"{figures['messages']} mails"),
     ]  # fmt: skip
+
+
+def _scores(metrics: dict[str, float | None]) -> str:
+    """The walk-forward in a person's words; what is unknown is left out."""
+    words = {
+        "sharpe_net": "Sharpe {:.2f} net of costs",
+        "sharpe_gross": "{:.2f} gross",
+        "sharpe_benchmark": "{:.2f} for the universe equally weighted",
+        "cagr_net": "CAGR {:.1%}",
+        "max_drawdown": "drawdown {:.1%}",
+        "information_coefficient": "IC {:.3f}",
+        "cost_bps_per_day": "costs {:.2f} bps a day",
+    }
+    return ", ".join(
+        text.format(value) for name, text in words.items() if (value := metrics.get(name)) is not None
+    )
 
 
 def _data(session: Session, links: dict[str, Any]) -> dict[str, Any]:
