@@ -150,9 +150,7 @@ def test_two_different_approvals_never_sign_the_same_bytes(one: list[str], two: 
     ledger, batch = uuid.UUID(int=1), uuid.UUID(int=2)
 
     def message(fields: list[str]) -> bytes:
-        approver, content, reason, verdict = (
-            f.replace("\n", " ") for f in fields[:2] + [fields[2], fields[3]]
-        )
+        approver, content, reason, verdict = (f.replace("\n", " ") for f in fields)
         return statement(ledger, batch, "paper", verdict, approver, content, reason, NOON)
 
     cleaned = [[f.replace("\n", " ") for f in fields] for fields in (one, two)]
