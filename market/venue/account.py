@@ -89,6 +89,8 @@ class Account:
     by_client_id: dict[str, Order] = field(default_factory=dict)
     open_orders: dict[str, dict[str, Order]] = field(default_factory=dict)
     "symbol -> id -> order, open ones only, in order of arrival."
+    open_by_side: dict[tuple[str, str], dict[str, Order]] = field(default_factory=dict)
+    "(symbol, side) -> id -> order: what the wash-trade check looks through."
     activities: list[dict[str, Any]] = field(default_factory=list)
     reserved: Decimal = ZERO
     "USD held by open orders, the sum of `Order.reserved`."
@@ -108,6 +110,7 @@ class Account:
         self.orders[order.id] = order
         self.by_client_id[order.client_order_id] = order
         self.open_orders.setdefault(order.symbol, {})[order.id] = order
+        self.open_by_side.setdefault((order.symbol, order.side), {})[order.id] = order
 
     def forget_open(self, order: Order) -> None:
         """An order became terminal: nothing of it is held any more."""
@@ -116,6 +119,7 @@ class Account:
         of_symbol = self.open_orders.get(order.symbol)
         if of_symbol is not None:
             of_symbol.pop(order.id, None)
+            self.open_by_side[order.symbol, order.side].pop(order.id, None)
             if not of_symbol:
                 del self.open_orders[order.symbol]
 

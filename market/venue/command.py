@@ -280,6 +280,7 @@ async def _serve(options: Options) -> None:
     await server.start(options.port, options.control_port)
     # Tapes and history stay for good: keep the collector from walking them over and over.
     gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
     sys.stdout.write(msgspec.json.encode(ready_line(server)).decode() + "\n")
     sys.stdout.flush()
     try:

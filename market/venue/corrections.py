@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 def _newest_fill(account: Account, symbol: str) -> dict[str, Any]:
+    row: dict[str, Any]
     for row in reversed(account.activities):
         if row["activity_type"] == "FILL" and symbol in ("", row["symbol"]):
             return row

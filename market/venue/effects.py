@@ -84,10 +84,12 @@ class Effects:
         for client in clients:
             client.muted = True
         if parameters["seconds"]:
-            for client in clients:
-                self._server.exchange.at(
-                    t + int(parameters["seconds"] * SECOND), lambda when, c=client: setattr(c, "muted", False)
-                )
+
+            def speak(when: int) -> None:
+                for client in clients:
+                    client.muted = False
+
+            self._server.exchange.at(t + int(parameters["seconds"] * SECOND), speak)
 
     def _close(self, parameters: dict[str, Any], t: int) -> None:
         for client in self._server.clients_of(parameters["socket"]):

@@ -169,8 +169,9 @@ def check_wash_trade(account: Account, spec: OrderSpec, status: int, ignore: Ord
     """Refuse what could trade with the account's own open order on the other side (user protection matrix)."""
     if spec.order_class in _ALLOWED_CLASSES or spec.type == "trailing_stop":
         return
-    for existing in account.open_orders.get(spec.symbol, {}).values():
-        if existing.side == spec.side or existing is ignore or existing.status == "held":
+    other_side = "sell" if spec.side == "buy" else "buy"
+    for existing in account.open_by_side.get((spec.symbol, other_side), {}).values():
+        if existing is ignore or existing.status == "held":
             continue
         if (
             existing.order_class in _ALLOWED_CLASSES

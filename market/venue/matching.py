@@ -317,18 +317,19 @@ class Book:
             else:
                 any_quote = True
         quotes, prints = tape.quotes_until(t), tape.trades_until(t)
+        lowest_ask, highest_bid, lowest_print, highest_print = tape.extremes()
         quote_at = quotes if any_quote and quotes < len(tape.ask) else -1
         if quote_at < 0:
-            quote_at = _first(tape.ask, quotes, 1, buy_limit) if buy_limit > 0 else -1
-            if sell_limit != NEVER:
+            quote_at = _first(tape.ask, quotes, 1, buy_limit) if buy_limit >= lowest_ask else -1
+            if sell_limit <= highest_bid:
                 quote_at = _earlier(quote_at, _first(tape.bid, quotes, sell_limit, NEVER))
         print_at = prints if any_print and prints < len(tape.price) else -1
         if print_at < 0:
             for wanted, low, high in (
-                (buy_limit > 0, 1, buy_limit),
-                (sell_limit != NEVER, sell_limit, NEVER),
-                (buy_stop != NEVER, buy_stop, NEVER),
-                (sell_stop > 0, 1, sell_stop),
+                (buy_limit >= lowest_print, 1, buy_limit),
+                (sell_limit <= highest_print, sell_limit, NEVER),
+                (buy_stop <= highest_print, buy_stop, NEVER),
+                (sell_stop >= lowest_print, 1, sell_stop),
             ):
                 if wanted:
                     print_at = _earlier(print_at, _first(tape.price, prints, low, high))

@@ -74,7 +74,7 @@ def walk(rng: np.random.Generator, bar: DailyBar, steps: int) -> FloatArray:
     spread = bar.high - bar.low
     noise = np.cumsum(rng.standard_normal(steps)) * spread / np.sqrt(steps) * 0.6
     bridge = noise - np.interp(np.arange(steps), at, noise[at])
-    path = np.clip(level + bridge, bar.low, bar.high)
+    path: FloatArray = np.clip(level + bridge, bar.low, bar.high)
     path[at] = [price for _, price in anchors]
     return path
 

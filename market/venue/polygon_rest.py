@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import itertools
+import operator
 import secrets
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -356,9 +357,11 @@ class PolygonRest:
         if query.get("ticker"):
             symbols = [s for s in symbols if s == query["ticker"]]
         for name, keep in (
-            ("gte", lambda s, v: s >= v), ("gt", lambda s, v: s > v),
-            ("lte", lambda s, v: s <= v), ("lt", lambda s, v: s < v),
-        ):  # fmt: skip
+            ("gte", operator.ge),
+            ("gt", operator.gt),
+            ("lte", operator.le),
+            ("lt", operator.lt),
+        ):
             value = query.get(f"ticker.{name}")
             if value:
                 symbols = [s for s in symbols if keep(s, value)]

@@ -84,6 +84,22 @@ class SymbolTape:
     size: IntArray
     kind: IntArray
     _minute_volume: dict[int, int] = field(default_factory=dict)
+    _extremes: tuple[int, int, int, int] | None = None
+
+    def extremes(self) -> tuple[int, int, int, int]:
+        """(lowest ask, highest bid, lowest print, highest print) of the whole session: for the book only.
+
+        An order beyond them cannot be reached all day, so the tape need not be searched for it.
+        """
+        if self._extremes is None:
+            asks = self.ask[self.ask > 0]
+            self._extremes = (
+                int(asks.min()) if len(asks) else 1 << 62,
+                int(self.bid.max()) if len(self.bid) else 0,
+                int(self.price.min()) if len(self.price) else 1 << 62,
+                int(self.price.max()) if len(self.price) else 0,
+            )
+        return self._extremes
 
     def quotes_until(self, t: int) -> int:
         """How many quotes are at or before `t`."""

@@ -263,7 +263,8 @@ def _times(rows: pl.DataFrame) -> Ints:
     first: date = rows["ts_ny"][0].date()
     midnight = new_york(first, time(9, 30)) - (9 * 3600 + 1800) * SECOND
     naive_midnight = (first - date(1970, 1, 1)).days * 86_400 * SECOND
-    return naive - naive_midnight + midnight
+    shifted: Ints = naive - naive_midnight + midnight
+    return shifted
 
 
 def _ticks(column: pl.Series) -> Ints:
