@@ -38,6 +38,9 @@ DUPLICATE_ID = "client_order_id must be unique"
 # Refusals whose meaning is certain (design: venue section 2.5); any other 4xx proves nothing.
 DEFINITE_REFUSALS = frozenset({(400, 40010000), (403, 40310000), (422, 40010001), (422, 42210000)})
 
+UNANSWERED = (APIError, requests.RequestException, ValueError)
+"""What a call raises when the broker gave no usable answer (ValueError: a body that is no JSON)."""
+
 log = logging.getLogger(__name__)
 
 
@@ -113,7 +116,12 @@ class Broker:
         code, message = _api_error(error)
         if DUPLICATE_ID in message:
             # The broker has this id already: it accepted an earlier try. Ask what became of it.
-            order = await self.find(client_order_id)
+            try:
+                order = await self.find(client_order_id)
+            except UNANSWERED as failure:
+                return SubmitOutcome(
+                    Evidence.AMBIGUOUS, None, f"id is taken, look-up failed: {type(failure).__name__}"
+                )
             if order is None:
                 return SubmitOutcome(Evidence.AMBIGUOUS, None, "id is taken but the order is not found")
             return SubmitOutcome(evidence_of_status(order["status"]), order, order["status"])
@@ -125,14 +133,20 @@ class Broker:
         """Ask to cancel; True if the request was taken. The result comes as an update or a sweep."""
         try:
             await self._in(self._urgent_thread, self._urgent.cancel_order_by_id, broker_order_id)
-        except (APIError, requests.RequestException) as error:
+        except UNANSWERED as error:
             log.warning("cancel of %s not taken: %s", broker_order_id, type(error).__name__)
             return False
         return True
 
     async def cancel_all(self) -> int:
-        """Ask to cancel every open order of the account; how many the broker listed."""
-        return len(await self._in(self._urgent_thread, self._urgent.cancel_orders) or [])
+        """Ask to cancel every open order of the account; how many the broker listed.
+
+        Raises :class:`BrokerUnreachable` if the broker gives no usable answer.
+        """
+        try:
+            return len(await self._in(self._urgent_thread, self._urgent.cancel_orders) or [])
+        except UNANSWERED as error:
+            raise BrokerUnreachable(f"{self.url} did not take the cancel: {type(error).__name__}") from None
 
     async def find(self, client_order_id: str) -> Raw | None:
         """The order with this client id, or None if the broker says it has none."""

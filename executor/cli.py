@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from executor.record_cli import approvers_app, audit_app, ledger_app, limits_app
+
 if TYPE_CHECKING:
     from executor.settings import Settings
     from sql.ledger import Ledger
@@ -62,7 +64,16 @@ def _exit_code(error: Exception) -> int | None:
         return 2
     if isinstance(error, LedgerError):
         return 3
-    return getattr(error, "exit_code", None)
+    own = getattr(error, "exit_code", None)
+    return own if isinstance(own, int) else _exit_code_of_postgres(error)
+
+
+def _exit_code_of_postgres(error: Exception) -> int | None:
+    """A Postgres that went away in the middle is no riddle; anything else it says is a defect of ours."""
+    import psycopg
+    from sqlalchemy.exc import OperationalError
+
+    return EXIT_UNREACHABLE if isinstance(error, (psycopg.OperationalError, OperationalError)) else None
 
 
 def _complain(error: Exception, code: int) -> int:
@@ -219,6 +230,7 @@ def kill(
 
     from sqlalchemy import text
 
+    from executor.audit_commands import anchor
     from executor.errors import InputError
     from executor.settings import load_settings
 
@@ -230,11 +242,15 @@ def kill(
     # The file works even if the ledger does not; the executor looks at it before every send.
     if not flatten:
         kill_file.write_text(f"{reason}\n")
-    with ledger_of(settings) as ledger, ledger.session() as session:
-        session.execute(
-            text("SELECT ledger.kill(:who, :reason, :flatten)"),
-            {"who": person(), "reason": reason, "flatten": flatten},
-        )
+    with ledger_of(settings) as ledger:
+        with ledger.session() as session:
+            session.execute(
+                text("SELECT ledger.kill(:who, :reason, :flatten)"),
+                {"who": person(), "reason": reason, "flatten": flatten},
+            )
+        problems = anchor(ledger, settings, "kill")  # a kill is anchored even where no executor runs
+    for problem in problems:
+        typer.echo(f"note: no anchor of it: {problem}", err=True)
     typer.echo("killed: no new orders" + (", flattening every position" if flatten else ""))
     typer.echo(asyncio.run(_cancel_everything(settings)))
     typer.echo("to trade again: executor rearm --reason '...'")
@@ -253,6 +269,8 @@ async def _cancel_everything(settings: Settings) -> str:
         return f"could not cancel from here ({error}); a running executor does, or use the broker's own page"
     try:
         return f"asked the broker to cancel {await broker.cancel_all()} open orders"
+    except BrokerUnreachable as error:
+        return f"could not cancel from here ({error}); a running executor does, or use the broker's own page"
     finally:
         broker.close()
 
@@ -404,7 +422,15 @@ def signals_approve(
 
     settings = load_settings()
     with ledger_of(settings) as ledger:
-        decide(ledger, batch, accept=True, who=person(), reason=reason, policy=policy)
+        decide(
+            ledger,
+            batch,
+            accept=True,
+            who=person(),
+            reason=reason,
+            policy=policy,
+            keys=settings.state_dir / "keys",
+        )
 
 
 @signals_app.command("reject")
@@ -436,68 +462,9 @@ def signals_submit(
         submit_file(ledger, settings, file, session.date() if session else None, person())
 
 
-# ---------------------------------------------------------------- ledger and audit
+# ---------------------------------------------------------------- ledger, audit, limits, approvers
 
-ledger_app = typer.Typer(help="The Postgres ledger.", no_args_is_help=True)
 app.add_typer(ledger_app, name="ledger")
-audit_app = typer.Typer(help="The audit chain.", no_args_is_help=True)
 app.add_typer(audit_app, name="audit")
-
-
-@ledger_app.command("init")
-def ledger_init() -> None:
-    """Create or upgrade the ledger and set its first limits."""
-    from executor.settings import load_settings
-    from sql.server import redacted
-
-    with ledger_of(load_settings()) as ledger:
-        typer.echo(f"ledger ready at {redacted(ledger.url)}")
-
-
-@ledger_app.command("status")
-def ledger_status() -> None:
-    """Rows of every table, schema version, server version."""
-    from rich.console import Console
-    from rich.table import Table
-    from sqlalchemy import text
-
-    from executor.settings import load_settings
-    from sql.server import redacted
-    from sql.tables import metadata
-
-    with ledger_of(load_settings()) as ledger, ledger.session() as session:
-        version = session.execute(text("SHOW server_version")).scalar_one()
-        schema = session.execute(text("SELECT version_num FROM ledger.alembic_version")).scalar_one()
-        table = Table(title=f"{redacted(ledger.url)}\nPostgres {version}, schema {schema}")
-        table.add_column("Table")
-        table.add_column("Rows", justify="right")
-        for name in sorted(t.name for t in metadata.sorted_tables):
-            count = session.execute(text(f'SELECT count(*) FROM ledger."{name}"')).scalar_one()  # noqa: S608
-            table.add_row(name, f"{count:,}")
-        Console().print(table)
-
-
-@ledger_app.command("stop")
-def ledger_stop() -> None:
-    """Stop the embedded server, whoever uses it."""
-    from executor.settings import load_settings
-    from sql.server import stop_embedded
-
-    stopped = stop_embedded(load_settings().state_dir)
-    typer.echo("stopped" if stopped else "no embedded server is running")
-
-
-@audit_app.command("verify")
-def audit_verify() -> None:
-    """Walk the whole chain; exit 5 if a link does not hold."""
-    from executor.errors import NotReconciled
-    from executor.settings import load_settings
-    from sql.audit import verify
-
-    with ledger_of(load_settings()) as ledger, ledger.session() as session:
-        report = verify(session)
-    if not report.ok:
-        raise NotReconciled(
-            f"audit chain broken at entry {report.first_bad}: {report.reason}; keep a copy, then ask who had access"
-        )
-    typer.echo(f"audit chain holds: {report.rows:,} entries, head {report.head[:16]}")
+app.add_typer(limits_app, name="limits")
+app.add_typer(approvers_app, name="approvers")

@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo
 
 from executor import sweep
 from executor.anchoring import Anchoring
-from executor.broker import Raw, parse_time
+from executor.broker import UNANSWERED, Raw, parse_time
 from executor.broker import connect as connect_broker
 from executor.clock import MarketClock
 from executor.core.book import Book
@@ -693,7 +693,10 @@ class Executor:
         if stale and not self._feed_stale:
             title = f"No quote for {age / 1000:.0f} s" if age is not None else "No quote"
             await self.journal.alert(
-                "critical", "feed_stale", title, f"{len(self.feed.symbols)} names are watched; no new risk is taken."
+                "critical",
+                "feed_stale",
+                title,
+                f"{len(self.feed.symbols)} names are watched; no new risk is taken.",
             )
         self._feed_stale = stale
 

@@ -229,7 +229,7 @@ class Engine:
         if self.mode is Mode.HALTED or not event.in_session:
             return commands
         commands += self._cancel_stale(event)
-        return commands + self._work_batch(event)
+        return commands + (self._work_batch(event) if event.broker_ready else [])
 
     def _mark(self, event: Timer) -> list[Command]:
         """Mark the book, and trip the breakers that look at equity."""
@@ -238,6 +238,8 @@ class Engine:
             return []
         if self.equity is None:
             return []
+        if self.book.day not in (None, event.session_open.date()):
+            self.orders_today = 0
         self.book.open_day(event.session_open.date(), self.equity)
         at_exit = self.book.equity(self.quotes, at_exit=True)
         assert at_exit is not None

@@ -114,10 +114,15 @@ class ModeSeen(Event, frozen=True, kw_only=True):
 
 
 class Timer(Event, frozen=True, kw_only=True):
-    """Time passed; ``session_open`` and ``session_close`` bound the present session."""
+    """Time passed; ``session_open`` and ``session_close`` bound the present session.
+
+    ``broker_ready`` says whether order updates and the broker's answers come in: without them no new
+    target is worked, because its outcome would not be seen.
+    """
 
     session_open: dt.datetime
     session_close: dt.datetime
+    broker_ready: bool = True
 
     @property
     def in_session(self) -> bool:

@@ -282,3 +282,52 @@ def test_evidence_for_a_rejected_order_changes_nothing(evidence: Evidence) -> No
     commands = world.tell(OrderEvidence, client_order_id=cid, evidence=evidence)
     assert world.engine.orders[cid].state is State.REJECTED
     assert not any(isinstance(c, Record) for c in commands)
+
+
+def test_without_the_brokers_answers_no_new_target_is_worked_but_what_works_is_watched() -> None:
+    from core_world import CLOSE, OPEN
+
+    from executor.core.events import Timer
+
+    def tick(ready: bool) -> list[object]:
+        return list(
+            world.engine.decide(
+                Timer(
+                    market_time=world.at,
+                    now_ns=world.now_ns,
+                    session_open=OPEN,
+                    session_close=CLOSE,
+                    broker_ready=ready,
+                )
+            )
+        )
+
+    world = World()
+    world.batch({"AAA": "0.05"})
+    assert reserves(tick(ready=False)) == {}
+    assert reserves(tick(ready=True)) == {"AAA": ("buy", Decimal(50))}
+
+
+def test_a_new_day_counts_its_orders_from_zero() -> None:
+    import datetime as dt
+
+    from core_world import CLOSE, OPEN
+
+    from executor.core.events import Timer
+
+    world = World()
+    world.engine.orders_today = 7
+    world.tick()
+    world.engine.orders_today = 7
+    world.tick()
+    assert world.engine.orders_today == 7
+    day = dt.timedelta(days=1)
+    world.engine.decide(
+        Timer(
+            market_time=world.at + day,
+            now_ns=world.now_ns,
+            session_open=OPEN + day,
+            session_close=CLOSE + day,
+        )
+    )
+    assert world.engine.orders_today == 0
