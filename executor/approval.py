@@ -17,6 +17,7 @@ from executor.settings import Settings
 from executor.signals import read_weights, submit
 from sql.approvals import PAPER_POLICY, approve, reject
 from sql.ledger import Ledger
+from sql.signatures import load_key
 from sql.tables import Approval, Book, ModelVersion, Signal, SignalBatch, ValidationRun
 
 STATE_STYLE = {
@@ -121,14 +122,16 @@ def _chain(session: Session, batch: SignalBatch) -> list[tuple[str, str]]:
     return rows
 
 
-def decide(ledger: Ledger, given: str, *, accept: bool, who: str, reason: str, policy: str) -> None:
-    """Approve or reject, and say so."""
+def decide(
+    ledger: Ledger, given: str, *, accept: bool, who: str, reason: str, policy: str, keys: Path | None = None
+) -> None:
+    """Approve or reject, and say so; signed where the approver has a key under ``keys``."""
     if policy and policy != "paper":
         raise InputError(f"no policy {policy!r}; the only one is 'paper'")
     with ledger.session() as session:
         batch = find_batch(session, given)
         if accept:
-            _approve(session, batch, who, reason, policy)
+            _approve(session, batch, who, reason, policy, keys)
         else:
             reject(session, batch.id, approver=who, reason=reason)
         typer.echo(
@@ -136,7 +139,9 @@ def decide(ledger: Ledger, given: str, *, accept: bool, who: str, reason: str, p
         )
 
 
-def _approve(session: Session, batch: SignalBatch, who: str, reason: str, policy: str) -> None:
+def _approve(
+    session: Session, batch: SignalBatch, who: str, reason: str, policy: str, keys: Path | None
+) -> None:
     now = _market_now(session, batch)
     if policy:
         approve(
@@ -144,7 +149,8 @@ def _approve(session: Session, batch: SignalBatch, who: str, reason: str, policy
             now=now, policy=True,
         )  # fmt: skip
     else:
-        approve(session, batch.id, approver=who, reason=reason, now=now)
+        key = load_key(keys, who) if keys is not None and keys.exists() else None
+        approve(session, batch.id, approver=who, reason=reason, now=now, key=key)
 
 
 def _market_now(session: Session, batch: SignalBatch) -> dt.datetime | None:

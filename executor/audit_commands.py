@@ -34,7 +34,7 @@ def verify(
         raise NotReconciled(
             f"audit chain broken at entry {report.first_bad}: {report.reason}; keep a copy, then ask who had access"
         )
-    said = f"{report.anchors:,} anchors agree" if report.anchors else "no anchor to compare with"
+    said = f"{report.anchors:,} of its anchors agree" if report.anchors else "no anchor to compare with"
     if report.abandoned:
         said += f", {report.abandoned:,} lie past a declared restore"
     typer.echo(f"audit chain holds: {report.rows:,} entries, head {report.head[:16]}, {said}")

@@ -105,10 +105,18 @@ def bring_back(settings: Settings, file: Path, who: str) -> None:
     )
 
 
-def examine(ledger: Ledger, settings: Settings) -> None:
-    """Print every finding; a bad one ends with exit code 3."""
-    with ledger.session() as session:
-        found = doctor_room.examine(session, places(settings.anchors, settings.state_dir), settings.state_dir)
+def examine(settings: Settings) -> None:
+    """Print every finding, changing nothing; a bad one ends with exit code 3."""
+    secret = settings.database_url
+    ledger = Ledger(ledger_url(settings.state_dir, secret.get_secret_value() if secret else None))
+    where = places(settings.anchors, settings.state_dir)
+    try:
+        with ledger.session() as session:
+            if session.execute(text("SELECT to_regclass('ledger.alembic_version')")).scalar_one() is None:
+                raise RefusedError(f"no ledger at {redacted(ledger.url)} yet; run: executor ledger init")
+            found = doctor_room.examine(session, where, settings.state_dir)
+    finally:
+        ledger.close()
     table = Table(box=None, header_style="bold")
     for name in ("Check", "Verdict", "What was seen"):
         table.add_column(name, overflow="fold")

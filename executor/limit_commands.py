@@ -11,7 +11,9 @@ from rich.table import Table
 from sqlalchemy import text
 from sqlmodel import Session
 
+from executor.audit_commands import anchor
 from executor.errors import InputError
+from executor.settings import Settings
 from sql.ledger import Ledger
 from sql.limit_changes import confirm, propose, tighten
 
@@ -38,7 +40,9 @@ def show(ledger: Ledger) -> None:
         typer.echo(f"waits for a second person: {p.id} by {p.author}: {p.reason}")
 
 
-def change(ledger: Ledger, changes: list[str], *, who: str, reason: str, second: bool) -> None:
+def change(
+    ledger: Ledger, settings: Settings, changes: list[str], *, who: str, reason: str, second: bool
+) -> None:
     """Change limits given as ``name=value``: at once if that only tightens, as a proposal if ``second``."""
     if not reason.strip():
         raise InputError("a change of limits needs a reason; say why with --reason")
@@ -51,9 +55,10 @@ def change(ledger: Ledger, changes: list[str], *, who: str, reason: str, second:
             )
         else:
             typer.echo(f"limits version {tighten(session, limits, author=who, reason=reason)} in force")
+    _say(anchor(ledger, settings, "limits"))
 
 
-def confirm_change(ledger: Ledger, proposal: str, *, who: str, reason: str) -> None:
+def confirm_change(ledger: Ledger, settings: Settings, proposal: str, *, who: str, reason: str) -> None:
     """Put a proposal of someone else in force."""
     try:
         given = uuid.UUID(proposal)
@@ -61,6 +66,12 @@ def confirm_change(ledger: Ledger, proposal: str, *, who: str, reason: str) -> N
         raise InputError(f"{proposal!r} is no proposal's id; executor limits show lists what waits") from None
     with ledger.session() as session:
         typer.echo(f"limits version {confirm(session, given, who=who, reason=reason)} in force")
+    _say(anchor(ledger, settings, "limits"))
+
+
+def _say(problems: list[str]) -> None:
+    for problem in problems:
+        typer.echo(f"note: no anchor of it: {problem}", err=True)
 
 
 def _changed(session: Session, changes: list[str]) -> dict[str, str]:
