@@ -34,7 +34,7 @@ SECONDS = 4.0
 ORDER = b'{"symbol":"S000","qty":1.0,"side":"buy","type":"limit","time_in_force":"day","limit_price":1.0}'
 MARKET = b'{"symbol":"S001","qty":1.0,"side":"buy","type":"market","time_in_force":"day"}'
 
-FLOOR = '''
+FLOOR = """
 import asyncio, sys
 from aiohttp import web, WSMsgType
 BODY = b"{" + b'"k":"vvvvvvvvvvvvvvvvvvvvv",' * 40 + b'"e":1}'
@@ -59,7 +59,7 @@ async def main():
     print(runner.addresses[0][1], flush=True)
     await asyncio.Event().wait()
 asyncio.run(main())
-'''
+"""
 
 
 def prices(path: Path) -> None:
@@ -162,7 +162,9 @@ def upgrade(url: str, headers: str = "") -> socket.socket:
 def say(connection: socket.socket, message: bytes, opcode: int = 1) -> None:
     """A masked frame."""
     size = len(message)
-    head = bytes([0x80 | opcode]) + (bytes([0x80 | size]) if size < 126 else b"\xfe" + struct.pack(">H", size))
+    head = bytes([0x80 | opcode]) + (
+        bytes([0x80 | size]) if size < 126 else b"\xfe" + struct.pack(">H", size)
+    )
     connection.sendall(head + b"\0\0\0\0" + message)
 
 
@@ -206,7 +208,11 @@ def subscriber(url: str, line: dict[str, Any], answer: Any) -> tuple[int, float]
     import msgpack
 
     if line:
-        say(connection, msgpack.packb({"action": "auth", "key": line["key_id"], "secret": line["secret_key"]}), 2)
+        say(
+            connection,
+            msgpack.packb({"action": "auth", "key": line["key_id"], "secret": line["secret_key"]}),
+            2,
+        )
         say(connection, msgpack.packb({"action": "subscribe", "quotes": ["*"]}), 2)
     frames = Frames(connection)
     warm = time.perf_counter() + 0.7
@@ -223,7 +229,9 @@ def subscriber(url: str, line: dict[str, Any], answer: Any) -> tuple[int, float]
 def fanned_out(url: str, line: dict[str, Any], subscribers: int) -> float:
     """Messages a second over all subscribers together."""
     answer: Any = multiprocessing.Queue()
-    workers = [multiprocessing.Process(target=subscriber, args=(url, line, answer)) for _ in range(subscribers)]
+    workers = [
+        multiprocessing.Process(target=subscriber, args=(url, line, answer)) for _ in range(subscribers)
+    ]
     for worker in workers:
         worker.start()
     results = [answer.get(timeout=60) for _ in workers]
@@ -261,8 +269,8 @@ def updates_a_second(line: dict[str, Any], headers: dict[str, str]) -> tuple[flo
 
 def row(name: str, value: float, floor: float, note: str = "") -> None:
     """One line of the table."""
-    share = f"{value / floor:6.1%}" if floor else "      "
-    print(f"{name:<48}{value:>12,.0f} /s {floor:>12,.0f} /s  {share}  {note}")
+    beside = f"{floor:>12,.0f} /s  {value / floor:6.1%}" if floor else f"{'-':>15}  {'':6}"
+    print(f"{name:<48}{value:>12,.0f} /s {beside}  {note}")
 
 
 def measured(process: subprocess.Popen[str], work: Callable[[], Any]) -> tuple[Any, float]:
@@ -274,7 +282,9 @@ def measured(process: subprocess.Popen[str], work: Callable[[], Any]) -> tuple[A
 
 def main() -> None:
     """Print the table."""
-    print(f"Python {sys.version.split()[0]}, {os.cpu_count()} cores, {SECONDS:.0f} s a figure, load {os.getloadavg()[0]:.1f}")
+    print(
+        f"Python {sys.version.split()[0]}, {os.cpu_count()} cores, {SECONDS:.0f} s a figure, load {os.getloadavg()[0]:.1f}"
+    )
     print(f"{'':<48}{'venue':>15} {'floor':>15}  venue/floor")
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "prices.parquet"
@@ -291,21 +301,33 @@ def main() -> None:
         try:
             for clients in (1, 4):
                 floor = posts_a_second(floor_url, headers, ORDER, clients)
-                value, cpu = measured(process, lambda n=clients: posts_a_second(line["rest_url"], headers, ORDER, n))
-                row(f"orders accepted over HTTP, {clients} connection(s)", value, floor, f"venue {cpu:.0%} of a core")
+                value, cpu = measured(
+                    process, lambda n=clients: posts_a_second(line["rest_url"], headers, ORDER, n)
+                )
+                row(
+                    f"orders accepted over HTTP, {clients} connection(s)",
+                    value,
+                    floor,
+                    f"venue {cpu:.0%} of a core",
+                )
             (updates, orders), cpu = measured(process, lambda: updates_a_second(line, headers))
-            row("trade updates delivered (4 connections trade)", updates, 0, f"at {orders:,.0f} filled orders/s, {cpu:.0%}")
+            row(
+                "trade updates delivered (4 connections trade)",
+                updates,
+                0,
+                f"at {orders:,.0f} market orders/s, venue {cpu:.0%} of a core",
+            )
         finally:
             process.terminate()
             process.wait()
         for subscribers in (1, 10):
             floor = fanned_out(floor_url.replace("http", "ws") + "/v2/sip", {}, subscribers)
-            speed = "4000" if subscribers == 1 else "400"
+            speed = "1500" if subscribers == 1 else "400"
             process, line = start_venue(data, "--speed", speed, "--no-conflate", "--step", "1")
             try:
                 due = NAMES * float(speed) * subscribers
                 value, cpu = measured(
-                    process, lambda n=subscribers: fanned_out(line["data_stream_url"], line, n)
+                    process, lambda n=subscribers, to=line: fanned_out(to["data_stream_url"], to, n)
                 )
                 row(f"quotes fanned out, {subscribers} subscriber(s) of {NAMES} names", value, floor,
                     f"{due:,.0f} due, venue {cpu:.0%}")  # fmt: skip

@@ -55,15 +55,26 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--no-conflate", dest="conflate", action="store_false", help="send every quote at any speed"
     )
+    made.add_argument("--rule", action="append", default=[], metavar="NAME=VALUE",
+                      help="an assumption of the exchange, such as fills=paper or latency_ms=50; see docs/venue.md")  # fmt: skip
+    made.add_argument(
+        "--auth-status", type=int, choices=(401, 403), default=401, help="answer to a wrong key"
+    )
+    made.add_argument(
+        "--free-plan", action="store_true", help="30 symbols a stream, no SIP data of the last 15 minutes"
+    )
     return made
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit code: 0 stopped as asked, 2 bad input, 4 address not to be had."""
     options = vars(parser().parse_args(arguments))
-    from market.venue.command import run
+    from market.venue.command import read_rules, run
 
     try:
+        options["rules"] = read_rules(options.pop("rule"))
+        if options.pop("free_plan"):
+            options.update(recent_sip=False, symbol_limit=30)
         run(**options)
     except MarketError as reason:
         print(f"error: {reason}", file=sys.stderr)

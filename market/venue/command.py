@@ -7,7 +7,7 @@ import datetime as dt
 import gc
 import signal
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -100,6 +100,32 @@ def run(
         auth_status, recent_sip, symbol_limit,
     )  # fmt: skip
     asyncio.run(_serve(options))
+
+
+def read_rules(words: list[str]) -> Rules:
+    """`NAME=VALUE` words as Rules; VenueError names an unknown rule or a value of the wrong kind."""
+    values: dict[str, Any] = {}
+    known = {item.name for item in fields(Rules)}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if name not in known or not equals:
+            raise VenueError(
+                f"--rule {word} is unknown; write NAME=VALUE with one of {', '.join(sorted(known))}"
+            )
+        values[name] = text
+    try:
+        rules = msgspec.convert(values, Rules, strict=False)
+    except msgspec.ValidationError as reason:
+        raise VenueError(f"--rule cannot be read: {reason}") from None
+    for name, allowed in (("fills", ("strict", "paper")), ("replace_qty", ("total", "remainder")),
+                          ("wash_trade_status", (403, 422))):  # fmt: skip
+        if getattr(rules, name) not in allowed:
+            raise VenueError(
+                f"--rule {name} takes {' or '.join(map(str, allowed))}, not {getattr(rules, name)}"
+            )
+    if not 0 < rules.participation <= 1 or rules.latency_ms < 0 or not 1 <= rules.depth_levels <= 100:
+        raise VenueError("--rule: participation is over 0 to 1, latency_ms from 0, depth_levels 1 to 100")
+    return rules
 
 
 def load_history(data: Path | None, symbols: list[str] | None = None) -> DailyHistory:
@@ -200,8 +226,8 @@ def _journaled(options: Options, day: dt.date) -> dict[str, Any]:
         "polygon_key",
         "rate_limit",
     }
-    fields = {name: value for name, value in vars(options).items() if name not in left_out}
-    return {**fields, "speed": float(options.speed), "date": day, "data": str(options.data.resolve()) if options.data else None,
+    kept = {name: value for name, value in vars(options).items() if name not in left_out}
+    return {**kept, "speed": float(options.speed), "date": day, "data": str(options.data.resolve()) if options.data else None,
             "faults": str(options.faults.resolve()) if options.faults else None}  # fmt: skip
 
 

@@ -268,7 +268,8 @@ def _times(rows: pl.DataFrame) -> Ints:
 
 
 def _ticks(column: pl.Series) -> Ints:
-    return np.rint(column.fill_null(0.0).to_numpy().astype(np.float64) * PRICE_SCALE).astype(np.int64)
+    ticks: Ints = np.rint(column.fill_null(0.0).to_numpy().astype(np.float64) * PRICE_SCALE).astype(np.int64)
+    return ticks
 
 
 def _width(start: Ints) -> int:

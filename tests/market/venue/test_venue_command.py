@@ -20,14 +20,32 @@ from venue_clients import wait_until
 
 ROOT = Path(__file__).parents[3]
 KEYS = set(
-    "rest_url trading_stream_url data_stream_url data_rest_url polygon_rest_url polygon_ws_url control_url "
-    "control_token key_id secret_key polygon_key account_number session speed".split()
+    [
+        "rest_url",
+        "trading_stream_url",
+        "data_stream_url",
+        "data_rest_url",
+        "polygon_rest_url",
+        "polygon_ws_url",
+        "control_url",
+        "control_token",
+        "key_id",
+        "secret_key",
+        "polygon_key",
+        "account_number",
+        "session",
+        "speed",
+    ]
 )
 
 
 def command(*words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "market.venue", *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "market.venue", *words],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -98,6 +116,9 @@ def test_a_signal_ends_it_within_a_second_with_code_0(name: signal.Signals) -> N
         (["--accounts", "0"], "--accounts 0 is out of range"),
         (["--symbols", "NOPE"], "no rows for NOPE"),
         (["--faults", "/nowhere/plan.toml"], "fault plan /nowhere/plan.toml cannot be read"),
+        (["--rule", "luck=7"], "--rule luck=7 is unknown"),
+        (["--rule", "fills=dreams"], "--rule fills takes strict or paper, not dreams"),
+        (["--rule", "latency_ms=soon"], "--rule cannot be read"),
         (["--journal", "/proc/nowhere/journal"], "cannot be written"),
     ],
 )

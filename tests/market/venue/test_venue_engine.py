@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from decimal import Decimal
 from functools import cache
 from typing import Any
@@ -132,7 +133,7 @@ class ExchangeMachine(RuleBasedStateMachine):
             spec = parse_order(order_fields(raw))
             order = self.exchange.submit(account, spec)
         except Refusal as refusal:
-            assert refusal.status in (403, 422)
+            assert refusal.status in (403, 422)  # noqa: PT017
             return
         assert order.status in ("pending_new", "accepted")
         self.settle()
@@ -147,7 +148,7 @@ class ExchangeMachine(RuleBasedStateMachine):
         try:
             self.exchange.cancel(account, order)
         except Refusal as refusal:
-            assert refusal.status == 422
+            assert refusal.status == 422  # noqa: PT017
             return
         self.settle()
         assert order.status == "canceled"
@@ -165,7 +166,7 @@ class ExchangeMachine(RuleBasedStateMachine):
         try:
             new = self.exchange.replace(account, order, ReplaceSpec(qty=amount, limit_price=limit))
         except Refusal as refusal:
-            assert refusal.status in (403, 422)
+            assert refusal.status in (403, 422)  # noqa: PT017
             return
         self.settle()
         assert order.status == "replaced"
@@ -297,7 +298,7 @@ def test_first_come_first_served_at_one_price(quantities: list[int], side: str) 
     end = session_on(DAY).close - SECOND
     while exchange.now < end and any(order.left for order in orders):
         exchange.advance(min(exchange.now + 60 * SECOND, end))
-        for earlier, later in zip(orders, orders[1:], strict=False):
+        for earlier, later in itertools.pairwise(orders):
             assert not (later.filled_qty and earlier.left), "a later order traded first"
 
 

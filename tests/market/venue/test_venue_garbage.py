@@ -62,7 +62,9 @@ def raw(wire: Wire, data: bytes, port: int | None = None, *, timeout: float = 5.
     ],
     ids=range(10),
 )
-def test_bytes_that_are_no_request_get_an_error_or_a_close_on_both_ports(shared_wire: Wire, data: bytes) -> None:
+def test_bytes_that_are_no_request_get_an_error_or_a_close_on_both_ports(
+    shared_wire: Wire, data: bytes
+) -> None:
     control_port = int(shared_wire.venue.address["control_url"].rsplit(":", 1)[1])
     for port in (None, control_port):
         answer = raw(shared_wire, data, port)
@@ -76,7 +78,9 @@ def test_ten_megabytes_of_body_are_refused_without_being_kept(shared_wire: Wire)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     body = b'{"symbol":"' + b"A" * 10_000_000 + b'"}'
     try:
-        answer = requests.post(shared_wire.base + "/v2/orders", data=body, headers=shared_wire.headers, timeout=10)
+        answer = requests.post(
+            shared_wire.base + "/v2/orders", data=body, headers=shared_wire.headers, timeout=10
+        )
         assert answer.status_code == 413
     except requests.ConnectionError:
         pass  # refused while the body was still on its way
@@ -141,11 +145,17 @@ def test_a_huge_subscription_is_refused_and_the_connection_stays(venue: Rehearsa
             pair["data_stream_url"], additional_headers={"Content-Type": "application/msgpack"}, proxy=None
         ) as stream:
             await stream.recv()
-            await stream.send(msgpack.packb({"action": "auth", "key": pair["key_id"], "secret": pair["secret_key"]}))
+            await stream.send(
+                msgpack.packb({"action": "auth", "key": pair["key_id"], "secret": pair["secret_key"]})
+            )
             await stream.recv()
-            await stream.send(msgpack.packb({"action": "subscribe", "trades": [f"S{n}" for n in range(200_000)]}))
+            await stream.send(
+                msgpack.packb({"action": "subscribe", "trades": [f"S{n}" for n in range(200_000)]})
+            )
             first = msgpack.unpackb(await stream.recv())
-            await stream.send(msgpack.packb({"action": "subscribe", "trades": [f"S{n}" for n in range(6000)] + ["AAPL"]}))
+            await stream.send(
+                msgpack.packb({"action": "subscribe", "trades": [f"S{n}" for n in range(6000)] + ["AAPL"]})
+            )
             return [first, msgpack.unpackb(await stream.recv())]
 
     refused, accepted = asyncio.run(talk())
@@ -206,7 +216,23 @@ order_keys = st.sampled_from(
      "position_intent"]
 )  # fmt: skip
 order_values = json_values | st.sampled_from(
-    ["AAPL", "buy", "sell", "market", "limit", "stop", "day", "gtc", "bracket", "1", "0.1", "-1", "1e400", "NaN", ""]
+    [
+        "AAPL",
+        "buy",
+        "sell",
+        "market",
+        "limit",
+        "stop",
+        "day",
+        "gtc",
+        "bracket",
+        "1",
+        "0.1",
+        "-1",
+        "1e400",
+        "NaN",
+        "",
+    ]
 )
 
 
@@ -217,11 +243,13 @@ def test_any_order_body_is_parsed_or_refused(fields: dict[str, Any]) -> None:
         try:
             parse(fields)
         except Refusal as refusal:
-            assert refusal.status in (400, 422)
+            assert refusal.status in (400, 422)  # noqa: PT017
 
 
 @settings(max_examples=300, deadline=None)
-@given(messages=st.lists(st.binary(max_size=60) | json_values.map(lambda v: json.dumps(v).encode()), max_size=5))
+@given(
+    messages=st.lists(st.binary(max_size=60) | json_values.map(lambda v: json.dumps(v).encode()), max_size=5)
+)
 @pytest.mark.parametrize("kind", ["data", "packed", "polygon", "trading"])
 def test_any_message_gets_frames_back_and_never_an_exception(kind: str, messages: list[bytes]) -> None:
     talker: Any
@@ -231,7 +259,10 @@ def test_any_message_gets_frames_back_and_never_an_exception(kind: str, messages
         talker = TradingConnection(lambda key, secret: 0)
     else:
         talker = DataConnection(
-            msgpack=kind == "packed", feed="iex", authenticate=lambda key, secret: True, known=lambda symbol: True
+            msgpack=kind == "packed",
+            feed="iex",
+            authenticate=lambda key, secret: True,
+            known=lambda symbol: True,
         )
     for message in messages:
         frames = talker.receive(message)

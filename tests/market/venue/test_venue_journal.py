@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from venue_clients import Wire
+from venue_clients import Wire, wait_until
 
 from market.venue.command import read_journal
 from market.venue.errors import VenueError
@@ -61,6 +61,19 @@ def test_a_session_replayed_from_its_journal_writes_the_same_journal(journal: Pa
     assert replay(journal, tmp_path / "again.jsonl")
 
 
+def test_a_running_clock_replays_too(start_venue: Callable[..., RehearsalVenue], tmp_path: Path) -> None:
+    """Wall time decides when a request arrives, and nothing else: with its venue time it can be repeated."""
+    path = tmp_path / "running.jsonl"
+    venue = start_venue(journal=path, speed=900, start="15:40")
+    wire = Wire(venue)
+    for symbol in ("AAPL", "RRC", "KO", "MSFT") * 3:
+        wire.order(symbol=symbol, qty="700")
+        wire.order(symbol=symbol, qty="50", type="limit", limit_price=str(wire.bid(symbol)))
+    wait_until(lambda: not wire.get("/v2/clock")["is_open"], "the close")
+    venue.call(venue.server.close_journal)
+    assert replay(path, tmp_path / "again.jsonl")
+
+
 def test_the_same_requests_write_the_same_bytes(
     start_venue: Callable[..., RehearsalVenue], journal: Path, tmp_path: Path
 ) -> None:
@@ -105,7 +118,12 @@ def test_an_outside_checker_can_rebuild_positions_and_cash(journal: Path) -> Non
         if request["path"] == "/v2/account"
     )
     fees_after = sum(
-        (Decimal(l["net_amount"]) for l in lines if l["kind"] == "activity" and l["account"] == 0), Decimal(0)
+        (
+            Decimal(line["net_amount"])
+            for line in lines
+            if line["kind"] == "activity" and line["account"] == 0
+        ),
+        Decimal(0),
     )
     assert Decimal(shown["cash"]) == cash[0] - fees_after
     assert [line["n"] for line in lines] == list(range(1, len(lines) + 1))

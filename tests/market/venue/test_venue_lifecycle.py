@@ -148,7 +148,9 @@ def test_opening_and_closing_orders_trade_at_the_crosses(start_venue: Callable[.
     assert Decimal(shown["filled_avg_price"]) == Decimal(str(bar.close)).quantize(Decimal("0.0001"))
 
 
-def test_extended_hours_take_only_orders_that_ask_for_them(start_venue: Callable[..., RehearsalVenue]) -> None:
+def test_extended_hours_take_only_orders_that_ask_for_them(
+    start_venue: Callable[..., RehearsalVenue],
+) -> None:
     venue = start_venue(start="08:00")
     wire = Wire(venue)
     plain = wire.order(type="limit", limit_price="199").json()
@@ -164,7 +166,9 @@ def test_extended_hours_take_only_orders_that_ask_for_them(start_venue: Callable
     assert wire.get(f"/v2/orders/{late}")["status"] == "expired"
 
 
-def test_a_day_order_after_the_close_waits_for_the_next_session(tmp_path: Path, start_venue: Callable[..., RehearsalVenue]) -> None:
+def test_a_day_order_after_the_close_waits_for_the_next_session(
+    tmp_path: Path, start_venue: Callable[..., RehearsalVenue]
+) -> None:
     venue = start_venue(date=dt.date(2022, 12, 27), start="16:30")
     wire = Wire(venue)
     order = wire.order(qty="2").json()
@@ -215,7 +219,9 @@ def split_week(tmp_path: Path) -> Path:
     ]
     columns = ["symbol", "date", "open", "high", "low", "close", "volume", "dividend", "split"]
     path = tmp_path / "week.parquet"
-    pl.DataFrame(rows, schema=columns, orient="row").with_columns(pl.col("date").str.to_date()).write_parquet(path)
+    pl.DataFrame(rows, schema=columns, orient="row").with_columns(pl.col("date").str.to_date()).write_parquet(
+        path
+    )
     return path
 
 
@@ -255,7 +261,9 @@ def test_yesterday_knows_nothing_of_tomorrows_split(
     split_week: Path, start_venue: Callable[..., RehearsalVenue]
 ) -> None:
     wire = Wire(start_venue(data=split_week, date=dt.date(2022, 12, 27), start="15:00", symbols=None))
-    bars = wire.get("/v2/stocks/SPL/bars", start="2022-12-01", end="2023-01-31", timeframe="1Day", adjustment="all")
+    bars = wire.get(
+        "/v2/stocks/SPL/bars", start="2022-12-01", end="2023-01-31", timeframe="1Day", adjustment="all"
+    )
     assert [(bar["o"], bar["t"][:10]) for bar in bars["bars"]] == [(100.0, "2022-12-27")]
     key = {"apiKey": wire.venue.address["polygon_key"], "ticker": "SPL"}
     assert wire.get("/v3/reference/splits", **key)["results"] == []
@@ -272,7 +280,14 @@ def test_the_portfolio_history_is_numbers_and_grows_with_the_day(venue: Rehearsa
     assert all(isinstance(value, float) for value in history["equity"])
     assert history["equity"][-1] == pytest.approx(float(wire.get("/v2/account")["equity"]), abs=1)
     assert history["base_value"] == 100_000
-    assert wire("GET", "/v2/account/portfolio/history", params={"period": "1M", "start": "2022-12-01", "end": "2022-12-02"}).status_code == 422
+    assert (
+        wire(
+            "GET",
+            "/v2/account/portfolio/history",
+            params={"period": "1M", "start": "2022-12-01", "end": "2022-12-02"},
+        ).status_code
+        == 422
+    )
     assert wire("GET", "/v2/account/portfolio/history", params={"timeframe": "2Min"}).status_code == 422
     assert wire("GET", "/v2/account/portfolio/history", params={"period": "1Y"}).status_code == 422
 
@@ -293,7 +308,9 @@ def test_accounts_do_not_see_each_other(start_venue: Callable[..., RehearsalVenu
         listener.close()
 
 
-def test_the_rate_limit_counts_down_in_its_headers_and_ends_in_429(start_venue: Callable[..., RehearsalVenue]) -> None:
+def test_the_rate_limit_counts_down_in_its_headers_and_ends_in_429(
+    start_venue: Callable[..., RehearsalVenue],
+) -> None:
     wire = Wire(start_venue(rate_limit=3))
     answers = [wire("GET", "/v2/clock") for _ in range(4)]
     while len({a.headers["X-RateLimit-Reset"] for a in answers}) > 1:  # a minute has just turned
@@ -344,7 +361,12 @@ def test_activities_page_both_ways_by_the_last_id(wire: Wire) -> None:
             token = {"page_token": page[-1]["id"]}
         assert seen == expected
     assert wire("GET", "/v2/account/activities", params={"page_size": 101}).status_code == 422
-    assert wire("GET", "/v2/account/activities", params={"category": "trade_activity", "activity_types": "FILL"}).status_code == 422
+    assert (
+        wire(
+            "GET", "/v2/account/activities", params={"category": "trade_activity", "activity_types": "FILL"}
+        ).status_code
+        == 422
+    )
     assert len(wire.get("/v2/account/activities", date="2022-12-28")) == 7
     assert wire.get("/v2/account/activities", date="2022-12-27") == []
 
@@ -359,27 +381,128 @@ def test_the_calendar_has_early_closes_and_no_holidays(wire: Wire) -> None:
 
 
 ORDER_KEYS = set(
-    "id client_order_id created_at updated_at submitted_at filled_at expired_at canceled_at failed_at replaced_at "
-    "replaced_by replaces asset_id symbol asset_class notional qty filled_qty filled_avg_price order_class order_type "
-    "type side time_in_force limit_price stop_price status extended_hours legs trail_percent trail_price hwm subtag "
-    "source".split()
+    [
+        "id",
+        "client_order_id",
+        "created_at",
+        "updated_at",
+        "submitted_at",
+        "filled_at",
+        "expired_at",
+        "canceled_at",
+        "failed_at",
+        "replaced_at",
+        "replaced_by",
+        "replaces",
+        "asset_id",
+        "symbol",
+        "asset_class",
+        "notional",
+        "qty",
+        "filled_qty",
+        "filled_avg_price",
+        "order_class",
+        "order_type",
+        "type",
+        "side",
+        "time_in_force",
+        "limit_price",
+        "stop_price",
+        "status",
+        "extended_hours",
+        "legs",
+        "trail_percent",
+        "trail_price",
+        "hwm",
+        "subtag",
+        "source",
+    ]
 )
 ACCOUNT_KEYS = set(
-    "id admin_configurations user_configurations account_number status crypto_status crypto_tier "
-    "options_approved_level options_trading_level currency buying_power regt_buying_power effective_buying_power "
-    "non_marginable_buying_power options_buying_power cash accrued_fees pending_transfer_in pending_transfer_out "
-    "portfolio_value equity last_equity long_market_value short_market_value position_market_value initial_margin "
-    "maintenance_margin last_maintenance_margin sma multiplier intraday_adjustments pending_reg_taf_fees balance_asof "
-    "created_at trading_blocked transfers_blocked account_blocked trade_suspended_by_user shorting_enabled".split()
+    [
+        "id",
+        "admin_configurations",
+        "user_configurations",
+        "account_number",
+        "status",
+        "crypto_status",
+        "crypto_tier",
+        "options_approved_level",
+        "options_trading_level",
+        "currency",
+        "buying_power",
+        "regt_buying_power",
+        "effective_buying_power",
+        "non_marginable_buying_power",
+        "options_buying_power",
+        "cash",
+        "accrued_fees",
+        "pending_transfer_in",
+        "pending_transfer_out",
+        "portfolio_value",
+        "equity",
+        "last_equity",
+        "long_market_value",
+        "short_market_value",
+        "position_market_value",
+        "initial_margin",
+        "maintenance_margin",
+        "last_maintenance_margin",
+        "sma",
+        "multiplier",
+        "intraday_adjustments",
+        "pending_reg_taf_fees",
+        "balance_asof",
+        "created_at",
+        "trading_blocked",
+        "transfers_blocked",
+        "account_blocked",
+        "trade_suspended_by_user",
+        "shorting_enabled",
+    ]
 )
 POSITION_KEYS = set(
-    "asset_id symbol exchange asset_class asset_marginable qty qty_available avg_entry_price side market_value "
-    "cost_basis unrealized_pl unrealized_plpc unrealized_intraday_pl unrealized_intraday_plpc current_price "
-    "lastday_price change_today".split()
+    [
+        "asset_id",
+        "symbol",
+        "exchange",
+        "asset_class",
+        "asset_marginable",
+        "qty",
+        "qty_available",
+        "avg_entry_price",
+        "side",
+        "market_value",
+        "cost_basis",
+        "unrealized_pl",
+        "unrealized_plpc",
+        "unrealized_intraday_pl",
+        "unrealized_intraday_plpc",
+        "current_price",
+        "lastday_price",
+        "change_today",
+    ]
 )
 ASSET_KEYS = set(
-    "id class exchange symbol name status tradable marginable shortable easy_to_borrow borrow_status fractionable "
-    "maintenance_margin_requirement margin_requirement_long margin_requirement_short attributes cusip".split()
+    [
+        "id",
+        "class",
+        "exchange",
+        "symbol",
+        "name",
+        "status",
+        "tradable",
+        "marginable",
+        "shortable",
+        "easy_to_borrow",
+        "borrow_status",
+        "fractionable",
+        "maintenance_margin_requirement",
+        "margin_requirement_long",
+        "margin_requirement_short",
+        "attributes",
+        "cusip",
+    ]
 )
 
 
@@ -406,12 +529,33 @@ def test_every_object_has_exactly_its_keys_and_kinds(wire: Wire) -> None:
     assert clock["timestamp"].endswith("-05:00")
     fill = wire.get("/v2/account/activities/FILL")[0]
     assert set(fill) == set(
-        "activity_type id cum_qty leaves_qty order_id order_status price qty side symbol transaction_time type".split()
+        [
+            "activity_type",
+            "id",
+            "cum_qty",
+            "leaves_qty",
+            "order_id",
+            "order_status",
+            "price",
+            "qty",
+            "side",
+            "symbol",
+            "transaction_time",
+            "type",
+        ]
     )
     # The id begins with New York time, though the row itself is in UTC.
     assert fill["id"].startswith("20221228100000")
     assert fill["transaction_time"].startswith("2022-12-28T15:00:00")
     assert set(wire.get("/v2/account/configurations")) == set(
-        "fractional_trading max_margin_multiplier max_options_trading_level no_shorting ptp_no_exception_entry "
-        "suspend_trade trade_confirm_email disable_overnight_trading".split()
+        [
+            "fractional_trading",
+            "max_margin_multiplier",
+            "max_options_trading_level",
+            "no_shorting",
+            "ptp_no_exception_entry",
+            "suspend_trade",
+            "trade_confirm_email",
+            "disable_overnight_trading",
+        ]
     )

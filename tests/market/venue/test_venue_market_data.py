@@ -325,7 +325,9 @@ def test_alpaca_py_reads_bars_quotes_trades_and_latest(data: StockHistoricalData
     )
     assert [len(bars.data[symbol]) for symbol in ("AAPL", "KO")] == [30, 30]
     daily = data.get_stock_bars(
-        StockBarsRequest(symbol_or_symbols="AAPL", timeframe=TimeFrame.Day, start=dt.datetime(2022, 12, 1))
+        StockBarsRequest(
+            symbol_or_symbols="AAPL", timeframe=TimeFrame.Day, start=dt.datetime(2022, 12, 1, tzinfo=dt.UTC)
+        )
     )
     assert len(daily.data["AAPL"]) == 19
     quotes = data.get_stock_quotes(StockQuotesRequest(symbol_or_symbols="AAPL", start=start, limit=50))

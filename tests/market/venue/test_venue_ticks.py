@@ -23,7 +23,7 @@ real = pytest.mark.skipif(not INTRADAY.is_dir(), reason="the shared intraday dat
 
 
 def test_the_best_quote_is_built_from_one_sided_updates() -> None:
-    at = dt.datetime(2013, 10, 7, 10, 0)
+    at = dt.datetime(2013, 10, 7, 10, 0)  # noqa: DTZ001 - the files hold naive New York times
     rows = pl.DataFrame(
         [
             (at, 10.00, 0.0, 300, 0, "P"),
