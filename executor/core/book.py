@@ -48,11 +48,15 @@ class Book:
         self.cash -= order.direction * qty * price
 
     def equity(self, quotes: Mapping[str, Quote], *, at_exit: bool = False) -> Decimal | None:
-        """Cash plus positions at the mid, or at the exit side; None if any price is unknown."""
+        """Cash plus positions at the mid, or at the exit side; None if any price is unknown.
+
+        ``quotes`` holds the last usable quote of each name, so that one broken quote neither moves the
+        marks nor blinds the breakers.
+        """
         value = self.cash
         for symbol, qty in self.positions.items():
             quote = quotes.get(symbol)
-            if quote is None or not quote.two_sided:
+            if quote is None:
                 return None
             price = (quote.bid if qty > 0 else quote.ask) if at_exit else quote.mid
             value += qty * price

@@ -8,7 +8,7 @@ answers with events.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
 from executor.core import gate, planner
@@ -45,6 +45,10 @@ from models.cost.estimate import estimate
 from models.risk.snapshot import RiskSnapshot
 
 CANCEL_RETRY_NS = 2_000_000_000
+PROPOSALS_A_TIMER = 4
+"""Orders proposed at one timer, so that verdicts are fresh when sent and a fill or a kill gets a turn."""
+PASSING = frozenset({"quote_age_s", "price_collar", "daily_loss"})
+"""Limits whose breach can go away by itself."""
 LEGS_MAX = 40
 """Orders sent for one signal at most; past it a person should look (repeated-execution throttle)."""
 
@@ -90,7 +94,9 @@ class Engine:
         self.sectors = sectors
         self.reprice_ns = reprice_ns
         self.identity = dict(identity)
+        self.latest: dict[str, Quote] = {}
         self.quotes: dict[str, Quote] = {}
+        """The last usable quote of each name; ``latest`` may be unusable, and then refuses new risk."""
         self.orders: dict[str, WorkingOrder] = {o.client_order_id: o for o in orders}
         self.orders_today = orders_today
         self.batch: Batch | None = None
@@ -99,6 +105,9 @@ class Engine:
         self._sizing_equity: Decimal | None = None
         self._legs: dict[str, int] = {}
         self._given_up: dict[str, str] = {}
+        self._retry_ns: dict[str, int] = {}
+        self._said: set[tuple[str, str]] = set()
+        self._reduce_to: dict[str, Decimal] = {}
         self._intents: dict[str, Intent] = {}
         self._batch_finished = False
 
@@ -108,7 +117,9 @@ class Engine:
         """Take one event and return the commands it leads to."""
         match event:
             case Quote():
-                self.quotes[event.symbol] = event
+                self.latest[event.symbol] = event
+                if event.usable:
+                    self.quotes[event.symbol] = event
                 return []
             case Fill():
                 return self._on_fill(event)
@@ -136,7 +147,7 @@ class Engine:
         self.batch, self.snapshot = event, event.snapshot
         self._sizing_equity = None
         self._legs = dict(event.legs)
-        self._given_up = {}
+        self._given_up, self._retry_ns, self._said = {}, {}, set()
         self._batch_finished = False
         return []
 
@@ -157,8 +168,11 @@ class Engine:
         order = self.orders[event.client_order_id]
         order.broker_order_id = event.broker_order_id or order.broker_order_id
         after = next_state(order.state, event.evidence)
+        if event.evidence is Evidence.ENDED and (event.broker_filled or ZERO) > order.filled_qty:
+            # It ended by fills that are not booked yet: until they are, it stays open and reserved.
+            after = next_state(order.state, Evidence.WORKING)
         # A sweep that still shows an order open does not undo the cancel that is on its way.
-        if order.state is State.CANCELING and event.evidence is Evidence.WORKING and not event.reason:
+        if order.state is State.CANCELING and after is State.LIVE and not event.reason:
             after = order.state
         changed = after is not order.state
         order.state = after
@@ -189,8 +203,9 @@ class Engine:
     def _on_reserved(self, event: Reserved) -> list[Command]:
         intent = self._intents.pop(event.client_order_id)
         if not event.ok:
-            self._give_up(intent, f"refused by the ledger: {event.reason}")
-            return [self._refusal_alert(intent, event.reason)]
+            # A mode, a kill, an unknown equity say nothing about the name: it is tried again later.
+            passing = event.reason.startswith(("killed", "mode", "equity", "limits changed"))
+            return self._refused(intent, f"ledger: {event.reason}", event.now_ns, lasting=not passing)
         order = WorkingOrder(
             client_order_id=event.client_order_id,
             symbol=intent.symbol,
@@ -206,6 +221,11 @@ class Engine:
         )
         self.orders[order.client_order_id] = order
         self.orders_today += 1
+        if not self._still_allowed(order):
+            order.state = next_state(order.state, Evidence.VOIDED)
+            return [
+                Record(client_order_id=order.client_order_id, state=order.state, reason=f"mode {self.mode}")
+            ]
         order.state = next_state(order.state, Evidence.SEND)
         return [
             Record(client_order_id=order.client_order_id, state=order.state, reason="sending"),
@@ -218,17 +238,27 @@ class Engine:
             ),
         ]
 
+    def _still_allowed(self, order: WorkingOrder) -> bool:
+        """Whether the mode, which may have tightened since the verdict, lets this order go out."""
+        if self.mode is Mode.HALTED:
+            return False
+        return self.mode in (Mode.READY, Mode.REDUCING) or self._is_reduction(order)
+
     # ------------------------------------------------------------------ time
 
     def _on_timer(self, event: Timer) -> list[Command]:
         commands = self._mark(event)
+        if event.draining:
+            return commands + [c for o in self._open_orders() for c in self._cancel(o, event.now_ns)]
         if self.mode in (Mode.HALTED, Mode.FLATTENING):
             commands += self._cancel_open(event.now_ns)
-        if self.mode is Mode.FLATTENING:
-            return commands + (self._flatten(event) if event.in_session else [])
         if self.mode is Mode.HALTED or not event.in_session:
             return commands
         commands += self._cancel_stale(event)
+        if self.mode is Mode.FLATTENING:
+            return commands + self._flatten(event)
+        if self._reduce_to:
+            commands += self._exits(self._reduce_to, event)
         return commands + (self._work_batch(event) if event.broker_ready else [])
 
     def _mark(self, event: Timer) -> list[Command]:
@@ -251,12 +281,23 @@ class Engine:
             commands += self._cancel_increasing(event.now_ns)
         if fall >= self.limits["drawdown"]:
             reason = f"drawdown {fall:.2%} from the high-water mark passed {self.limits['drawdown']:.2%}"
-            commands += self._tighten(Mode.REDUCING, reason)
+            tightened = self._tighten(Mode.REDUCING, reason)
+            if tightened and self.batch_finished:
+                self._plan_reduction()
+            commands += tightened
         return commands
 
+    def _plan_reduction(self) -> None:
+        """Scale the book itself where no batch is left whose targets would be scaled."""
+        scale = self.limits["drawdown_scale"]
+        self._reduce_to = {
+            symbol: (held * scale).quantize(Decimal(1), rounding=ROUND_DOWN)
+            for symbol, held in self.book.positions.items()
+        }
+
     def _tighten(self, mode: Mode, reason: str) -> list[Command]:
-        if tighter(mode, self.mode) is self.mode:
-            return []
+        if tighter(mode, self.mode) is self.mode or self.mode is Mode.FLATTENING:
+            return []  # a flattening goes on: it is the way out
         self.mode = mode
         return [
             EnterMode(mode=mode, reason=reason),
@@ -267,16 +308,16 @@ class Engine:
         return tuple(o for o in self.orders.values() if o.is_open)
 
     def _cancel(self, order: WorkingOrder, now_ns: int) -> list[Command]:
-        if order.state is not State.LIVE or order.broker_order_id is None:
+        if order.state not in (State.LIVE, State.CANCELING) or order.broker_order_id is None:
             return []
         if order.cancel_ns is not None and now_ns - order.cancel_ns < CANCEL_RETRY_NS:
             return []
         order.cancel_ns = now_ns
-        order.state = next_state(order.state, Evidence.CANCEL_SENT)
-        return [
-            Record(client_order_id=order.client_order_id, state=order.state, reason="cancel"),
-            Cancel(client_order_id=order.client_order_id, broker_order_id=order.broker_order_id),
-        ]
+        before, order.state = order.state, next_state(order.state, Evidence.CANCEL_SENT)
+        ask = Cancel(client_order_id=order.client_order_id, broker_order_id=order.broker_order_id)
+        if before is order.state:
+            return [ask]  # asked before, and still open
+        return [Record(client_order_id=order.client_order_id, state=order.state, reason="cancel"), ask]
 
     def _cancel_open(self, now_ns: int) -> list[Command]:
         keep = "flatten" if self.mode is Mode.FLATTENING else ""
@@ -306,19 +347,24 @@ class Engine:
             self._sizing_equity = self.equity
         if event.market_time >= batch.valid_until:
             return self._finish("expired")
-        drafts, waiting = self._drafts(batch)
+        drafts, waiting = self._drafts(batch, event.now_ns)
         busy = {o.symbol for o in self._open_orders()} | {i.symbol for i in self._intents.values()}
-        reductions_open = any(self._is_reduction(o) for o in self._open_orders())
+        # An order whose fate is unknown may take all day to resolve; the others do not wait for it.
+        reductions_open = any(
+            self._is_reduction(o) for o in self._open_orders() if o.state is not State.UNKNOWN
+        )
         commands: list[Command] = []
-        reductions = [(d, t) for d, t in drafts if self._reduces(d)]
-        for draft, target in reductions or (() if reductions_open else drafts):
-            if draft.symbol not in busy:
-                commands += self._propose(draft, "target", target, event)
+        reductions = [(d, t) for d, t in drafts if self._reduces(d) and d.symbol not in busy]
+        wanted = reductions or (
+            [] if reductions_open else [(d, t) for d, t in drafts if d.symbol not in busy]
+        )
+        for draft, target in wanted[:PROPOSALS_A_TIMER]:
+            commands += self._propose(draft, "target", target, event)
         if not drafts and not waiting and not busy:
             commands += self._finish(f"{len(batch.targets)} targets worked, {len(self._given_up)} given up")
         return commands
 
-    def _drafts(self, batch: Batch) -> tuple[list[tuple[planner.Draft, Target]], bool]:
+    def _drafts(self, batch: Batch, now_ns: int) -> tuple[list[tuple[planner.Draft, Target]], bool]:
         """Orders still wanted, and whether any name waits for a quote."""
         assert self._sizing_equity is not None
         scale = self.limits["drawdown_scale"] if self.mode is Mode.REDUCING else Decimal(1)
@@ -326,8 +372,8 @@ class Engine:
         for target in batch.targets:
             if target.symbol in self._given_up:
                 continue
-            quote = self.quotes.get(target.symbol)
-            if quote is None or not quote.two_sided:
+            quote = self.latest.get(target.symbol)
+            if quote is None or not quote.usable or now_ns < self._retry_ns.get(target.symbol, 0):
                 waiting = True
                 continue
             held = self.book.positions.get(target.symbol, ZERO)
@@ -374,16 +420,19 @@ class Engine:
     def _propose(
         self, draft: planner.Draft, purpose: str, target: Target | None, event: Timer
     ) -> list[Command]:
-        key = target.signal_id if target is not None else f"flatten:{draft.symbol}"
+        key = target.signal_id if target is not None else f"exit:{draft.symbol}"
         leg = self._legs.get(key, 0) + 1
         proposal = self._proposal(draft, event.now_ns)
         ruling = gate.judge(proposal, self.limits)
-        accepted = ruling.accepted and leg <= LEGS_MAX
-        reason = ruling.reason if leg <= LEGS_MAX else f"{LEGS_MAX} orders sent for this signal already"
+        throttled = leg > LEGS_MAX and not ruling.reducing
         intent = self._intent(draft, purpose, target, leg, proposal, ruling, event)
-        if not accepted:
-            self._give_up(intent, reason)
-            return [Refuse(intent=intent, reason=reason), self._refusal_alert(intent, reason)]
+        if throttled or not ruling.accepted:
+            reason = f"{LEGS_MAX} orders sent for this signal already" if throttled else ruling.reason
+            lasting = throttled or any(
+                not v.ok and not v.unknown and v.name not in PASSING for v in ruling.verdicts
+            )
+            refusal = Refuse(intent=intent, reason=reason)
+            return [refusal, *self._refused(intent, reason, event.now_ns, lasting=lasting)]
         self._legs[key] = leg
         assert intent.client_order_id is not None
         self._intents[intent.client_order_id] = intent
@@ -395,7 +444,7 @@ class Engine:
             side=draft.side,
             qty=draft.qty,
             limit_price=draft.limit_price,
-            quote=self.quotes.get(draft.symbol),
+            quote=self.latest.get(draft.symbol),
             now_ns=now_ns,
             book=self.book,
             orders=self._open_orders() + tuple(_as_order(i) for i in self._intents.values()),
@@ -477,34 +526,55 @@ class Engine:
         }
         return {name: round(float(value), 6) for name, value in parts.items()}
 
-    def _give_up(self, intent: Intent, reason: str) -> None:
-        if intent.purpose == "target":
+    def _refused(self, intent: Intent, reason: str, now_ns: int, *, lasting: bool) -> list[Command]:
+        """Give the name up for this batch, or let it rest if the reason may pass; tell a person once."""
+        if lasting and intent.purpose == "target":
             self._given_up[intent.symbol] = reason
+        else:
+            self._retry_ns[intent.symbol] = now_ns + self.reprice_ns
+        said = (intent.symbol, reason.partition(":")[0])
+        if said in self._said:
+            return []
+        self._said.add(said)
+        return [
+            Alert(
+                severity="warning",
+                kind="breach",
+                title=f"Refused {intent.side} {intent.qty} {intent.symbol}",
+                body=reason,
+                ref=intent.client_order_id or "",
+            )
+        ]
 
-    def _refusal_alert(self, intent: Intent, reason: str) -> Alert:
-        return Alert(
-            severity="warning",
-            kind="breach",
-            title=f"Refused {intent.side} {intent.qty} {intent.symbol}",
-            body=reason,
-            ref=intent.client_order_id or "",
-        )
-
-    # ------------------------------------------------------------------ flatten
+    # ------------------------------------------------------------------ exits
 
     def _flatten(self, event: Timer) -> list[Command]:
-        """Close every position, once nothing else is working; one order a symbol at a time."""
-        if any(o.purpose != "flatten" for o in self._open_orders()) or self._intents:
-            return []
-        busy = {o.symbol for o in self._open_orders()}
+        """Close every position; one order a symbol at a time."""
+        return self._exits(dict.fromkeys(self.book.positions, ZERO), event)
+
+    def _exits(self, goals: dict[str, Decimal], event: Timer) -> list[Command]:
+        """Bring positions down to their goals without a signal, each symbol by itself.
+
+        A symbol waits for its own open orders, except those whose fate is unknown: what such an order
+        may still take off is left to it, the rest is not held up.
+        """
+        blocked = {o.symbol for o in self._open_orders() if o.state is not State.UNKNOWN}
+        blocked |= {i.symbol for i in self._intents.values()}
         commands: list[Command] = []
-        for symbol, held in sorted(self.book.positions.items()):
-            quote = self.quotes.get(symbol)
-            if symbol in busy or quote is None or not quote.two_sided:
+        for symbol, goal in sorted(goals.items()):
+            held, quote = self.book.positions.get(symbol, ZERO), self.quotes.get(symbol)
+            if symbol in blocked or quote is None or event.now_ns < self._retry_ns.get(symbol, 0):
                 continue
-            equity = self.equity or Decimal(1)
-            wanted = planner.draft(symbol, held, ZERO, equity, quote, self.limits, None)
-            if wanted is not None:
+            side = "sell" if held > 0 else "buy"
+            doubtful = sum(
+                (o.remaining for o in self._open_orders() if o.symbol == symbol and o.side == side), ZERO
+            )
+            sure = max(abs(held) - doubtful, abs(goal)).copy_sign(held)
+            wanted = planner.draft(symbol, sure, goal, self.equity or ZERO, quote, self.limits, None)
+            if wanted is None:
+                if not doubtful:
+                    self._reduce_to.pop(symbol, None)  # as near to its goal as an order can bring it
+            else:
                 commands += self._propose(wanted, "flatten", None, event)
         return commands
 

@@ -15,6 +15,9 @@ from executor.core.modes import Mode
 from executor.core.orders import Evidence
 from models.risk.snapshot import RiskSnapshot
 
+SPREAD_MAX = Decimal("0.05")
+"""A quote wider than this fraction of its mid is a stub, not a market: nothing is valued by it."""
+
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """Base: when it happened."""
@@ -34,9 +37,9 @@ class Quote(Event, frozen=True, kw_only=True):
     age_at_receipt_ms: float = 0.0
 
     @property
-    def two_sided(self) -> bool:
-        """Both sides present and not crossed."""
-        return 0 < self.bid <= self.ask
+    def usable(self) -> bool:
+        """Both sides present, not crossed, and no wider than a market is."""
+        return 0 < self.bid <= self.ask and self.ask - self.bid <= SPREAD_MAX * self.mid
 
     @property
     def mid(self) -> Decimal:
@@ -80,6 +83,8 @@ class OrderEvidence(Event, frozen=True, kw_only=True):
     evidence: Evidence
     broker_order_id: str | None = None
     broker_status: str | None = None
+    broker_filled: Decimal | None = None
+    """Shares the broker shows as filled, where it showed the order."""
     reason: str = ""
 
 
@@ -117,12 +122,14 @@ class Timer(Event, frozen=True, kw_only=True):
     """Time passed; ``session_open`` and ``session_close`` bound the present session.
 
     ``broker_ready`` says whether order updates and the broker's answers come in: without them no new
-    target is worked, because its outcome would not be seen.
+    target is worked, because its outcome would not be seen. ``draining`` says that the process is
+    about to end: everything open is cancelled and nothing new is sent.
     """
 
     session_open: dt.datetime
     session_close: dt.datetime
     broker_ready: bool = True
+    draining: bool = False
 
     @property
     def in_session(self) -> bool:

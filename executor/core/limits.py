@@ -70,15 +70,15 @@ class Proposal:
     def known_quote(self) -> Quote:
         if self.quote is None:
             raise Unknown(f"no quote for {self.symbol}")
-        if not self.quote.two_sided:
+        if not self.quote.usable:
             raise Unknown(
-                f"quote for {self.symbol} is one-sided or crossed: {self.quote.bid} x {self.quote.ask}"
+                f"quote for {self.symbol} is one-sided, crossed or a stub: {self.quote.bid} x {self.quote.ask}"
             )
         return self.quote
 
     def price(self, symbol: str) -> Decimal:
         quote = self.quotes.get(symbol)
-        if quote is None or not quote.two_sided:
+        if quote is None:
             raise Unknown(f"no price for {symbol}")
         return quote.mid
 
