@@ -6,40 +6,33 @@ Times are nanoseconds in trades and quotes and milliseconds in aggregates; `adju
 from __future__ import annotations
 
 import base64
-import binascii
 import itertools
-import operator
 import secrets
 from collections.abc import Iterator
-from datetime import date, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from market import calendar
-from market.errors import CalendarError
-from market.venue import sessions
-from market.venue.assets import Asset
 from market.venue.decimals import PRICE_SCALE
 from market.venue.exchange import Exchange
 from market.venue.messages import Answer, Request, truth
 from market.venue.path import seed_of
+from market.venue.polygon_parameters import (
+    COMPARISONS,
+    PolygonRefusal,
+    bad,
+    cursor,
+    not_found,
+    parse_day,
+    parse_instant,
+    parse_limit,
+)
+from market.venue.polygon_reference import CONDITIONS, EXCHANGES, PolygonReference
 from market.venue.price_history import Frame, PriceHistory
 from market.venue.tape import Bar, Print, Quote
-from market.venue.timestamps import MILLISECOND, new_york_date, parse_moment, rfc3339, rfc3339_new_york
+from market.venue.timestamps import MILLISECOND, new_york_date, parse_moment
 
-_MIC = {"NASDAQ": "XNAS", "NYSE": "XNYS"}
 _TIMESPANS = ("second", "minute", "hour", "day", "week", "month", "quarter", "year")
-_COMPARISONS = ("gte", "gt", "lte", "lt")
-AGGREGATES_DEFAULT, ROWS_MAX = 5000, 50_000
-_NANOSECONDS_2100 = 4_102_444_800 * 10**9
-
-
-class PolygonRefusal(Exception):
-    """An error in Polygon's shape."""
-
-    def __init__(self, status: int, body: dict[str, Any]) -> None:
-        super().__init__(str(body))
-        self.status, self.body = status, body
+AGGREGATES_DEFAULT = 5000
 
 
 class PolygonRest:
@@ -49,6 +42,7 @@ class PolygonRest:
         self.exchange = exchange
         self.history = PriceHistory(exchange)
         self.base_url = base_url
+        self.reference = PolygonReference(exchange, self._ok, self._next_url)
         self._requests = 0
 
     def _request_id(self) -> str:
@@ -83,7 +77,7 @@ class PolygonRest:
         query = request.query
         parts = request.path.strip("/").split("/")
         if request.method != "GET":
-            raise _not_found("Page not found")
+            raise not_found("Page not found")
         match parts:
             case ["v2", "aggs", "ticker", ticker, "range", multiplier, timespan, start, end]:
                 return self._aggregates(request, ticker, multiplier, timespan, start, end)
@@ -109,25 +103,25 @@ class PolygonRest:
             case ["v2", "snapshot", "locale", "us", "markets", "stocks", ("gainers" | "losers") as direction]:
                 return self._movers(direction)
             case ["v3", "reference", "tickers"]:
-                return self._tickers(request)
+                return self.reference.tickers(request)
             case ["v3", "reference", "tickers", "types"]:
                 kinds = [
                     {"code": "CS", "description": "Common Stock", "asset_class": "stocks", "locale": "us"}
                 ]
                 return self._ok(kinds)
             case ["v3", "reference", "tickers", ticker]:
-                return self._ok(self._ticker_view(self.exchange.assets[self._known(ticker)]))
+                return self._ok(self.reference.ticker_view(self.exchange.assets[self._known(ticker)]))
             case ["v3", "reference", ("splits" | "dividends") as kind]:
-                return self._actions(request, kind)
+                return self.reference.actions(request, kind)
             case ["v3", "reference", "exchanges"]:
-                return self._ok(_EXCHANGES)
+                return self._ok(EXCHANGES)
             case ["v3", "reference", "conditions"]:
-                return self._ok(_CONDITIONS)
+                return self._ok(CONDITIONS)
             case ["v1", "marketstatus", "now"]:
-                return self._status_now()
+                return self.reference.status_now()
             case ["v1", "marketstatus", "upcoming"]:
-                return self._status_upcoming()
-        raise _not_found("Page not found")
+                return self.reference.status_upcoming()
+        raise not_found("Page not found")
 
     def _ok(self, results: Any, **more: Any) -> Answer:
         body = {"results": results, "status": "OK", "request_id": self._request_id()}
@@ -137,7 +131,7 @@ class PolygonRest:
 
     def _known(self, ticker: str) -> str:
         if ticker not in self.exchange.tape:
-            raise _not_found("Ticker not found.")
+            raise not_found("Ticker not found.")
         return ticker
 
     def _next_url(self, request: Request, cursor: str) -> str:
@@ -152,23 +146,23 @@ class PolygonRest:
     ) -> Answer:
         query = request.query
         if not multiplier.isdigit() or not 1 <= int(multiplier) <= 100_000:
-            raise _bad("Could not parse the 'multiplier' parameter")
+            raise bad("Could not parse the 'multiplier' parameter")
         if timespan not in _TIMESPANS:
-            raise _bad(f"Could not parse the 'timespan' parameter: '{timespan[:40]}'")
+            raise bad(f"Could not parse the 'timespan' parameter: '{timespan[:40]}'")
         try:
             start, end = parse_moment(start_text), parse_moment(end_text, end_of_day=True)
         except (ValueError, OverflowError):
-            raise _bad("Could not parse the time range: use YYYY-MM-DD or Unix milliseconds") from None
+            raise bad("Could not parse the time range: use YYYY-MM-DD or Unix milliseconds") from None
         if end < start:
-            raise _bad("The parameter 'to' cannot be a time that occurs before 'from'")
+            raise bad("The parameter 'to' cannot be a time that occurs before 'from'")
         adjusted = truth(query.get("adjusted", "true"))
-        limit = _limit(query, AGGREGATES_DEFAULT)
+        limit = parse_limit(query, AGGREGATES_DEFAULT)
         descending = query.get("sort") == "desc"
         frame = Frame(timespan, int(multiplier))
         bars: Iterator[Bar] = self.history.bars(ticker, frame, start, end, "split" if adjusted else "raw")
         if descending:
             bars = iter(list(bars)[::-1])
-        seen = _cursor(query)
+        seen = cursor(query)
         if seen is not None:
             bars = itertools.dropwhile(lambda bar: bar.t >= seen if descending else bar.t <= seen, bars)
         page = list(itertools.islice(bars, limit + 1))
@@ -196,7 +190,7 @@ class PolygonRest:
         return Answer(200, {**body, "status": "OK", "request_id": self._request_id(), "count": len(rows)})
 
     def _grouped(self, day_text: str, query: dict[str, str]) -> Answer:
-        day = _date(day_text)
+        day = parse_day(day_text)
         rows = []
         t = parse_moment(day.isoformat())
         for symbol in self.exchange.tape.symbols:
@@ -210,11 +204,11 @@ class PolygonRest:
         return Answer(200, {**body, "status": "OK", "request_id": self._request_id(), "count": len(rows)})
 
     def _open_close(self, ticker: str, day_text: str) -> Answer:
-        day = _date(day_text)
+        day = parse_day(day_text)
         t = parse_moment(day.isoformat())
         bar = next(self.history.bars(self._known(ticker), Frame("day", 1), t, t), None)
         if bar is None:
-            raise _not_found("Data not found.")
+            raise not_found("Data not found.")
         return Answer(200, {"status": "OK", "from": day.isoformat(), "symbol": ticker, "open": bar.open,
                             "high": bar.high, "low": bar.low, "close": bar.close, "volume": bar.volume,
                             "afterHours": bar.close, "preMarket": bar.open})  # fmt: skip
@@ -224,7 +218,7 @@ class PolygonRest:
     def _rows(self, request: Request, ticker: str, kind: str) -> Answer:
         query = request.query
         start, end = self._timestamp_span(query)
-        limit = _limit(query, 1000)
+        limit = parse_limit(query, 1000)
         descending = (query.get("order") or "desc") == "desc"
         source: Iterator[Any] = (
             self.history.trades(ticker, start, end)
@@ -233,7 +227,7 @@ class PolygonRest:
         )
         if descending:
             source = iter(list(source)[::-1])
-        seen = _cursor(query)
+        seen = cursor(query)
         if seen is not None:
             source = itertools.dropwhile(lambda row: row.t >= seen if descending else row.t <= seen, source)
         page = list(itertools.islice(source, limit + 1))
@@ -250,23 +244,23 @@ class PolygonRest:
         start, end = parse_moment(new_york_date(self.exchange.now).isoformat()), self.exchange.now
         try:
             if query.get("timestamp"):
-                start, end = _instant(query["timestamp"]), _instant(query["timestamp"], end=True)
-            for name in _COMPARISONS:
+                start, end = parse_instant(query["timestamp"]), parse_instant(query["timestamp"], end=True)
+            for name in COMPARISONS:
                 text = query.get(f"timestamp.{name}")
                 if not text:
                     continue
                 if name == "gte":
-                    start = _instant(text)
+                    start = parse_instant(text)
                 elif name == "gt":
-                    start = _instant(text) + 1
+                    start = parse_instant(text) + 1
                 elif name == "lte":
-                    end = _instant(text, end=True)
+                    end = parse_instant(text, end=True)
                 else:
-                    end = _instant(text) - 1
+                    end = parse_instant(text) - 1
             if "timestamp.gte" not in query and "timestamp.gt" not in query and not query.get("timestamp"):
                 start = min(start, parse_moment(new_york_date(max(end, 0)).isoformat()))
         except (ValueError, OverflowError):
-            raise _bad("Could not parse the 'timestamp' parameter") from None
+            raise bad("Could not parse the 'timestamp' parameter") from None
         return start, end
 
     def _tape_number(self, symbol: str) -> int:
@@ -286,7 +280,7 @@ class PolygonRest:
     def _last_trade(self, ticker: str) -> Answer:
         trade = self.history.latest_trade(self._known(ticker))
         if trade is None:
-            raise _not_found("Data not found.")
+            raise not_found("Data not found.")
         return self._ok({"c": [0], "i": str(trade.number), "p": trade.price / PRICE_SCALE, "s": trade.size, "x": 11,
                          "r": 0, "z": self._tape_number(ticker), "T": ticker, "t": trade.t, "y": trade.t,
                          "f": trade.t, "q": trade.number})  # fmt: skip
@@ -294,7 +288,7 @@ class PolygonRest:
     def _last_quote(self, ticker: str) -> Answer:
         quote = self.history.latest_quote(self._known(ticker))
         if quote is None:
-            raise _not_found("Data not found.")
+            raise not_found("Data not found.")
         return self._ok({"p": quote.bid / PRICE_SCALE, "s": quote.bid_size, "x": 11, "P": quote.ask / PRICE_SCALE,
                          "S": quote.ask_size, "X": 11, "z": self._tape_number(ticker), "T": ticker, "t": quote.t,
                          "y": quote.t, "q": quote.t // 1000 % 10**9})  # fmt: skip
@@ -341,140 +335,6 @@ class PolygonRest:
         chosen = (rows[::-1] if direction == "gainers" else rows)[:20]
         return Answer(200, {"tickers": chosen, "status": "OK", "request_id": self._request_id()})
 
-    # --- reference ---------------------------------------------------------------------------------------
-
-    def _ticker_view(self, asset: Asset) -> dict[str, Any]:
-        return {"ticker": asset.symbol, "name": asset.name, "market": "stocks", "locale": "us",
-                "primary_exchange": _MIC.get(asset.exchange, "XNYS"), "type": "CS", "active": asset.active,
-                "currency_name": "usd", "cik": f"{seed_of('cik', asset.symbol) % 10**7:010d}",
-                "composite_figi": f"BBG{seed_of('figi', asset.symbol) % 16**9:09X}",
-                "share_class_figi": f"BBG001{seed_of('share', asset.symbol) % 16**6:06X}",
-                "last_updated_utc": rfc3339(self.exchange.session.pre_open)}  # fmt: skip
-
-    def _tickers(self, request: Request) -> Answer:
-        query = request.query
-        symbols = sorted(self.exchange.tape.symbols)
-        if query.get("ticker"):
-            symbols = [s for s in symbols if s == query["ticker"]]
-        for name, keep in (
-            ("gte", operator.ge),
-            ("gt", operator.gt),
-            ("lte", operator.le),
-            ("lt", operator.lt),
-        ):
-            value = query.get(f"ticker.{name}")
-            if value:
-                symbols = [s for s in symbols if keep(s, value)]
-        if query.get("search"):
-            symbols = [s for s in symbols if query["search"].lower() in s.lower()]
-        if query.get("market", "stocks") != "stocks" or query.get("active") == "false":
-            symbols = []
-        if query.get("order") == "desc":
-            symbols.reverse()
-        limit = _limit(query, 100, most=1000)
-        seen = _cursor_text(query)
-        if seen:
-            symbols = [s for s in symbols if (s < seen if query.get("order") == "desc" else s > seen)]
-        page = symbols[:limit]
-        more = {"next_url": self._next_url(request, page[-1])} if len(symbols) > limit else {}
-        return self._ok([self._ticker_view(self.exchange.assets[s]) for s in page], **more)
-
-    def _actions(self, request: Request, kind: str) -> Answer:
-        """Splits or dividends up to the venue's day, newest first."""
-        query = request.query
-        history, today = self.exchange.tape.history, self.exchange.session.day
-        symbols = [query["ticker"]] if query.get("ticker") else list(self.exchange.tape.symbols)
-        field_name = "execution_date" if kind == "splits" else "ex_dividend_date"
-        low, high = history.first_day, today
-        exact = query.get(field_name)
-        if exact:
-            low = high = _date(exact)
-        for name in _COMPARISONS:
-            text = query.get(f"{field_name}.{name}")
-            if text:
-                day = _date(text)
-                if name[0] == "g":
-                    low = max(low, day + timedelta(days=name == "gt"))
-                else:
-                    high = min(high, day - timedelta(days=name == "lt"))
-        rows: list[dict[str, Any]] = []
-        for symbol in symbols:
-            for bar in history.between(symbol, low, min(high, today)):
-                if kind == "splits" and bar.split not in (0.0, 1.0):
-                    old, new = (1, bar.split) if bar.split >= 1 else (round(1 / bar.split, 6), 1)
-                    rows.append({"execution_date": bar.day.isoformat(), "split_from": old, "split_to": new,
-                                 "ticker": symbol, "id": f"E{seed_of(symbol, bar.day):016x}"})  # fmt: skip
-                elif kind == "dividends" and bar.dividend:
-                    day_text = bar.day.isoformat()
-                    rows.append({"cash_amount": bar.dividend, "currency": "USD", "declaration_date": day_text,
-                                 "dividend_type": "CD", "ex_dividend_date": day_text, "frequency": 4,
-                                 "pay_date": day_text, "record_date": day_text, "ticker": symbol,
-                                 "id": f"E{seed_of(symbol, bar.day, 'd'):016x}"})  # fmt: skip
-        rows.sort(
-            key=lambda row: (row[field_name], row["ticker"]), reverse=query.get("order", "desc") == "desc"
-        )
-        limit = _limit(query, 10, most=1000)
-        offset = int(_cursor_text(query) or 0) if (_cursor_text(query) or "0").isdigit() else 0
-        page = rows[offset : offset + limit]
-        more = (
-            {"next_url": self._next_url(request, str(offset + limit))} if len(rows) > offset + limit else {}
-        )
-        answer = self._ok(page, **more)
-        del answer.body["count"]
-        return answer
-
-    # --- market status -----------------------------------------------------------------------------------
-
-    def _status_now(self) -> Answer:
-        now, session = self.exchange.now, self.exchange.session
-        regular, extended = session.is_regular(now), session.is_extended(now)
-        word = "open" if regular else "extended-hours" if extended else "closed"
-        return Answer(200, {
-            "afterHours": session.close <= now < session.post_close,
-            "earlyHours": session.pre_open <= now < session.open,
-            "currencies": {"crypto": "open", "fx": "open"},
-            "exchanges": {"nasdaq": word, "nyse": word, "otc": word},
-            "market": word,
-            "serverTime": rfc3339_new_york(now - now % 10**9),
-        })  # fmt: skip
-
-    def _status_upcoming(self) -> Answer:
-        """Holidays and early closes of the next 120 days."""
-        day, rows = self.exchange.session.day, []
-        for ahead in range(1, 121):
-            at = day + timedelta(days=ahead)
-            if at.weekday() >= 5:
-                continue
-            try:
-                open_day = calendar.is_session(at)
-            except CalendarError:
-                break
-            if not open_day:
-                rows += [{"exchange": name, "name": "Holiday", "date": at.isoformat(), "status": "closed"}
-                         for name in ("NYSE", "NASDAQ")]  # fmt: skip
-                continue
-            session = sessions.session_on(at)
-            if session.close - session.open < 6 * 3600 * 10**9:
-                rows += [{"exchange": name, "name": "Early close", "date": at.isoformat(), "status": "early-close",
-                          "open": rfc3339(session.open), "close": rfc3339(session.close)}
-                         for name in ("NYSE", "NASDAQ")]  # fmt: skip
-        return Answer(200, rows)
-
-
-_EXCHANGES = [
-    {"id": 10, "type": "exchange", "asset_class": "stocks", "locale": "us", "name": "New York Stock Exchange",
-     "mic": "XNYS", "operating_mic": "XNYS", "participant_id": "N", "url": "https://www.nyse.com"},
-    {"id": 11, "type": "exchange", "asset_class": "stocks", "locale": "us", "name": "NYSE Arca, Inc.",
-     "mic": "ARCX", "operating_mic": "XNYS", "participant_id": "P", "url": "https://www.nyse.com/markets/nyse-arca"},
-    {"id": 12, "type": "exchange", "asset_class": "stocks", "locale": "us", "name": "Nasdaq", "mic": "XNAS",
-     "operating_mic": "XNAS", "participant_id": "T", "url": "https://www.nasdaq.com"},
-]  # fmt: skip
-_CONDITIONS = [
-    {"id": number, "type": "sale_condition", "name": name, "asset_class": "stocks", "data_types": ["trade"],
-     "sip_mapping": {"CTA": letter, "UTP": letter}}
-    for number, name, letter in ((0, "Regular Sale", "@"), (8, "Closing Prints", "6"), (17, "Market Center Opening Trade", "O"))
-]  # fmt: skip
-
 
 def _aggregate(bar: Bar) -> dict[str, Any]:
     return {"v": bar.volume, "vw": bar.vwap, "o": bar.open, "c": bar.close, "h": bar.high, "l": bar.low,
@@ -483,53 +343,3 @@ def _aggregate(bar: Bar) -> dict[str, Any]:
 
 def _day(bar: Bar) -> dict[str, Any]:
     return {"o": bar.open, "h": bar.high, "l": bar.low, "c": bar.close, "v": bar.volume, "vw": bar.vwap}
-
-
-def _bad(message: str) -> PolygonRefusal:
-    return PolygonRefusal(400, {"status": "ERROR", "error": message})
-
-
-def _not_found(message: str) -> PolygonRefusal:
-    return PolygonRefusal(404, {"status": "NOT_FOUND", "message": message})
-
-
-def _date(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise _bad("Could not parse the 'date' parameter: use YYYY-MM-DD") from None
-
-
-def _limit(query: dict[str, str], default: int, most: int = ROWS_MAX) -> int:
-    text = query.get("limit")
-    if not text:
-        return default
-    if not text.isdigit() or not 1 <= int(text) <= most:
-        raise _bad(f"limit must be between 1 and {most}")
-    return int(text)
-
-
-def _cursor_text(query: dict[str, str]) -> str | None:
-    text = query.get("cursor")
-    if not text:
-        return None
-    try:
-        return base64.urlsafe_b64decode(text.encode()).decode()
-    except (ValueError, binascii.Error, UnicodeDecodeError):
-        raise _bad("invalid cursor") from None
-
-
-def _cursor(query: dict[str, str]) -> int | None:
-    text = _cursor_text(query)
-    if text is None:
-        return None
-    if not text.isdigit():
-        raise _bad("invalid cursor")
-    return int(text)
-
-
-def _instant(text: str, *, end: bool = False) -> int:
-    """A date, RFC 3339 text or nanoseconds."""
-    if text.isdigit() and len(text) >= 19:
-        return min(int(text), _NANOSECONDS_2100)
-    return parse_moment(text, end_of_day=end)
