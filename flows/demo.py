@@ -20,7 +20,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -29,7 +29,22 @@ from flows.errors import DemoError
 from flows.progress import Stages
 from flows.server import PrefectServer, settle, use_server
 
+if TYPE_CHECKING:
+    from flows.workspace import Workspace
+
 _MARK = ".sallyport-demo"
+_IMPORTED_MEANWHILE = (
+    "flows.chain",
+    "flows.compliance",
+    "great_expectations",
+    "models.alpha.training",
+    "models.portfolio.optimiser",
+    "models.validation.walk_forward",
+    "models.validation.monte_carlo",
+    "models.validation.stress",
+    "reports.tear_sheet",
+    "reports.notifier",
+)
 _PREFECTS_OWN = ("View at", "Finished in", "Beginning", "Created")
 _COMPLIANCE_AFTER = timedelta(minutes=45)
 _CHAIN_AFTER = timedelta(hours=2, minutes=15)
@@ -80,14 +95,12 @@ def run(*, data: Path | None, sectors: Path | None, state: Path, speed: float) -
 def _run_chain(
     plan: Plan, state: Path, stack: ExitStack, stages: Stages, console: Console, began: float
 ) -> None:
+    """Everything that is started hangs on `stack`; each part says on `stages` what it does."""
     from flows import summary
-    from flows.links import data_set
-    from flows.run import call
-    from market.calendar import session_close
     from sql.server import stop_embedded
 
     stack.callback(stop_embedded, state)
-    server = stack.enter_context(PrefectServer(state, services=False))  # starts while the ledger is made
+    server = stack.enter_context(PrefectServer(state, services=False))  # gets ready while we go on
     mailbox = _mailbox(stack, state)
     use_settings(state, [mailbox.url(), _messages_url(state)])
     stages.begin("ledger")
@@ -95,17 +108,41 @@ def _run_chain(
 
     work = stack.enter_context(open_workspace())
     stages.end("embedded Postgres, environment replay")
-    stages.begin("Prefect server")
+    stages.begin("loading")
     use_server(server.home, server.api_url)
+    preload(stages)
+    stages.end("flows, validation, models and reports")
+    stages.begin("Prefect server")
     server.wait_ready(lambda waited: stages.say(f"{server.url}, starting"))
     stages.end(server.url)
-
-    stages.begin("loading flows")
     stack.callback(settle)
+
+    links = _night(plan, work, stages)
+    _day(plan, links["batch"], work, state, stack, stages)
+    pages = _evening(plan, stages)
+
+    stages.begin("summary")
+    figures = summary.collect(work, plan.session, plan.as_of, links)
+    seen = {"validation": figures["validation"]["page"]} | pages
+    seen |= {"messages": str(state / "messages.txt"), "mail": str(mailbox.folder)}
+    figures["paths"] = {name: os.path.relpath(path) for name, path in seen.items()}
+    figures["messages"] = len(mailbox.messages())
+    figures["seconds"] = round(time.monotonic() - began, 1)
+    path = summary.write(figures, state / "summary.json")
+    stages.end(os.path.relpath(path))
+    summary.show(figures, console, state)
+
+
+def _night(plan: Plan, work: Workspace, stages: Stages) -> dict[str, Any]:
+    """The nightly chain as of the session before the tape; proves that it saw nothing later."""
+    from flows.links import data_set
+    from flows.run import call
+    from market.calendar import session_close
+
     with narrated(stages):
-        evening = session_close(plan.as_of) + _CHAIN_AFTER
         parameters = {"prices": plan.prices, "sectors": plan.sectors}
-        links = call("nightly", as_of=plan.as_of, clock=evening, parameters=parameters)
+        clock = session_close(plan.as_of) + _CHAIN_AFTER
+        links: dict[str, Any] = call("nightly", as_of=plan.as_of, clock=clock, parameters=parameters)
     stages.end()
     with work.ledger.session() as session:
         known = data_set(session, plan.as_of)
@@ -113,31 +150,43 @@ def _run_chain(
         raise DemoError(
             f"data set {known.id} ends {known.last_session}, not {plan.as_of}: the flows saw the tape"
         )
+    return links
 
+
+def _day(plan: Plan, batch: str, work: Workspace, state: Path, stack: ExitStack, stages: Stages) -> None:
+    """Approval, venue and executor: the session itself."""
+    tape = None if plan.prices == "sample" else plan.prices
+    venue = replay.launch_venue(plan.session, tape, plan.speed, state, stack)  # reads its tape meanwhile
     stages.begin("approval")
-    stages.end(replay.approve(links["batch"], state))
+    stages.end(replay.approve(batch))
     stages.begin("venue")
-    venue = replay.start_venue(
-        plan.session, None if plan.prices == "sample" else plan.prices, plan.speed, state, stack
-    )
-    stages.end(f"{venue['rest_url']}, account {venue['account_number']}, {plan.session}")
+    said = replay.addresses(venue)
+    stages.end(f"{said['rest_url']}, account {said['account_number']}, {plan.session}")
     stages.begin("session")
-    stages.end(replay.trade(venue, plan.session, plan.speed, work, state, stack, stages))
+    stages.end(replay.trade(said, plan.session, plan.speed, work, state, stack, stages))
+
+
+def _evening(plan: Plan, stages: Stages) -> dict[str, str]:
+    """Compliance and reports of the traded session; returns what was written by name."""
+    from flows.run import call
+    from market.calendar import session_close
 
     with narrated(stages):
-        after = session_close(plan.session) + _COMPLIANCE_AFTER
-        pack = call("compliance", as_of=plan.session, clock=after)
-        pages = call("nightly_report", as_of=plan.session, clock=after)
-    stages.begin("summary")
-    figures = summary.collect(work, plan.session, plan.as_of, links)
-    seen = {"validation": figures["validation"]["page"]} | pages
-    seen |= {"compliance pack": pack, "messages": str(state / "messages.txt"), "mail": str(mailbox.folder)}
-    figures["paths"] = {name: os.path.relpath(path) for name, path in seen.items()}
-    figures["messages"] = len(mailbox.messages())
-    figures["seconds"] = round(time.monotonic() - began, 1)
-    path = summary.write(figures, state / "summary.json")
-    stages.end(os.path.relpath(path))
-    summary.show(figures, console, state)
+        clock = session_close(plan.session) + _COMPLIANCE_AFTER
+        pack = call("compliance", as_of=plan.session, clock=clock)
+        pages = call("nightly_report", as_of=plan.session, clock=clock)
+    stages.end()
+    return {**pages, "compliance pack": pack}
+
+
+def preload(stages: Stages) -> None:
+    """Import what the flows will need, while the Prefect server gets ready on the other core."""
+    import importlib
+
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read at its import
+    for name in _IMPORTED_MEANWHILE:
+        stages.say(name)
+        importlib.import_module(name)
 
 
 def read_plan(data: Path | None, sectors: Path | None, speed: float) -> Plan:

@@ -32,7 +32,7 @@ _AFTER_CLOSE_S = 60.0
 """What the executor may take after the session's end for fees, the last sweep and the reconciliation."""
 
 
-def approve(batch: str, state: Path) -> str:
+def approve(batch: str) -> str:
     """Approve the batch by the paper policy, with the command a person would use; returns what it said."""
     done = subprocess.run(
         [*EXECUTOR, "signals", "approve", batch, "--policy", "paper"],
@@ -46,10 +46,10 @@ def approve(batch: str, state: Path) -> str:
     return " ".join(done.stdout.split())
 
 
-def start_venue(
+def launch_venue(
     session: date, prices: str | None, speed: float, state: Path, stack: ExitStack
-) -> dict[str, Any]:
-    """Start the local exchange on the session's tape; returns the line it says when it is ready."""
+) -> ChildProcess:
+    """Start the local exchange on the session's tape; :func:`addresses` waits for it."""
     command = [*EXECUTOR, "venue", "--date", str(session), "--speed", f"{speed:g}"]
     command += ["--start", "09:25", "--journal", str(state / "venue.jsonl")]
     if prices is not None:
@@ -59,6 +59,11 @@ def start_venue(
     )
     stack.callback(venue.stop)
     venue.start()
+    return venue
+
+
+def addresses(venue: ChildProcess) -> dict[str, Any]:
+    """The line the venue says when it is ready: its addresses, account and keys."""
     line = _first_line(venue)
     try:
         return dict(json.loads(line))
