@@ -191,4 +191,7 @@ def submit_file(
         typer.echo(
             f"proposed batch {str(batch.id)[:8]}: {batch.signals} weights, {gross:.1%} gross, for {day}"
         )
-    typer.echo("someone else must approve it: executor signals approve ID --reason '...'")
+    typer.echo(
+        "someone else must approve it: executor signals approve ID --reason '...' "
+        "(on a paper account a policy may: --policy paper)"
+    )

@@ -110,6 +110,8 @@ class Broker:
             return await self._refusal(client_order_id, error)
         except (requests.RequestException, ValueError) as error:
             return SubmitOutcome(Evidence.AMBIGUOUS, None, f"no usable answer: {type(error).__name__}")
+        if not isinstance(order, dict) or not {"id", "status"} <= order.keys():
+            return SubmitOutcome(Evidence.AMBIGUOUS, None, "an answer without an order")
         return SubmitOutcome(evidence_of_status(order["status"]), order, order["status"])
 
     async def _refusal(self, client_order_id: str, error: APIError) -> SubmitOutcome:

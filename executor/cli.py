@@ -69,11 +69,14 @@ def _exit_code(error: Exception) -> int | None:
 
 
 def _exit_code_of_postgres(error: Exception) -> int | None:
-    """A Postgres that went away in the middle is no riddle; anything else it says is a defect of ours."""
+    """A Postgres or a broker that went away in the middle is no riddle; the rest is a defect of ours."""
     import psycopg
     from sqlalchemy.exc import OperationalError
 
-    return EXIT_UNREACHABLE if isinstance(error, (psycopg.OperationalError, OperationalError)) else None
+    # By name: importing the SDK to ask would cost every command a second.
+    gone = {"RequestException", "APIError"} & {kind.__name__ for kind in type(error).__mro__}
+    unreachable = isinstance(error, (psycopg.OperationalError, OperationalError)) or bool(gone)
+    return EXIT_UNREACHABLE if unreachable else None
 
 
 def _complain(error: Exception, code: int) -> int:
@@ -228,11 +231,14 @@ def kill(
     """Stop: no new orders, every open order cancelled. Latched until executor rearm."""
     import asyncio
 
+    import psycopg
     from sqlalchemy import text
+    from sqlalchemy.exc import SQLAlchemyError
 
     from executor.audit_commands import anchor
     from executor.errors import InputError
     from executor.settings import load_settings
+    from sql.errors import LedgerError, LedgerUnreachable
 
     if not reason.strip():
         raise InputError("a kill needs a reason: executor kill --reason 'what you saw'")
@@ -242,17 +248,28 @@ def kill(
     # The file works even if the ledger does not; the executor looks at it before every send.
     if not flatten:
         kill_file.write_text(f"{reason}\n")
-    with ledger_of(settings) as ledger:
-        with ledger.session() as session:
-            session.execute(
-                text("SELECT ledger.kill(:who, :reason, :flatten)"),
-                {"who": person(), "reason": reason, "flatten": flatten},
-            )
-        problems = anchor(ledger, settings, "kill")  # a kill is anchored even where no executor runs
-    for problem in problems:
-        typer.echo(f"note: no anchor of it: {problem}", err=True)
-    typer.echo("killed: no new orders" + (", flattening every position" if flatten else ""))
+    ledger_problem: Exception | None = None
+    try:
+        with ledger_of(settings) as ledger:
+            with ledger.session() as session:
+                session.execute(
+                    text("SELECT ledger.kill(:who, :reason, :flatten)"),
+                    {"who": person(), "reason": reason, "flatten": flatten},
+                )
+            problems = anchor(ledger, settings, "kill")  # a kill is anchored even where no executor runs
+        for problem in problems:
+            typer.echo(f"note: no anchor of it: {problem}", err=True)
+        typer.echo("killed: no new orders" + (", flattening every position" if flatten else ""))
+    except (LedgerError, SQLAlchemyError, psycopg.Error) as error:
+        # What the kill is for must not depend on the ledger: the file stops sending, the broker cancels.
+        ledger_problem = error
+        kill_file.write_text(f"{reason}\n")
+        typer.echo(f"the ledger did not take the kill; the file {kill_file} stops the executor", err=True)
     typer.echo(asyncio.run(_cancel_everything(settings)))
+    if ledger_problem is not None:
+        raise LedgerUnreachable(
+            f"not recorded in the ledger: {ledger_problem}; repeat the kill when it is back"
+        )
     typer.echo("to trade again: executor rearm --reason '...'")
 
 

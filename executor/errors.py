@@ -27,6 +27,12 @@ class RefusedError(ExecutorError):
     exit_code = 3
 
 
+class Stopped(ExecutorError):
+    """A person stopped it before it was done."""
+
+    exit_code = 130
+
+
 class BrokerUnreachable(ExecutorError):
     """The broker does not answer, or not with our key."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -45,6 +45,10 @@ class Reconciliation:
     def matched(self) -> bool:
         """Whether nothing differs."""
         return not self.breaks
+
+    def only(self, seen_before: tuple[Break, ...]) -> Reconciliation:
+        """The same comparison with the differences that an earlier look showed in the same way."""
+        return replace(self, breaks=tuple(b for b in self.breaks if b in seen_before))
 
     def as_json(self) -> dict[str, Any]:
         """As ``ledger.record_reconciliation`` takes it."""

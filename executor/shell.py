@@ -54,11 +54,12 @@ from executor.core.events import (
 from executor.core.limits import VAR_LEVEL
 from executor.core.modes import Mode
 from executor.core.orders import TERMINAL, Evidence, State, evidence_of_status, next_state
-from executor.errors import ExecutorError, NotReconciled, RefusedError
+from executor.errors import ExecutorError, NotReconciled, RefusedError, Stopped
 from executor.feed import Feed
 from executor.journal import Journal
 from executor.reconcile import Reconciliation, reconcile
 from executor.settings import Settings
+from models.errors import ModelsError
 from models.risk.snapshot import load_snapshot
 from models.risk.value_at_risk import historical
 from sql.anchors import places
@@ -69,6 +70,13 @@ HEARTBEAT_S = 0.25
 SETTLE_AFTER_CLOSE = dt.timedelta(minutes=2)
 CLOSE_DEADLINE_S = 60.0
 UNANSWERED_ALERT = 3
+DRAIN_S = 20.0
+LOOK_AGAIN_S = (0.2, 0.5, 1.0, 2.0)
+LAST_CERTAIN = (
+    "SELECT least((SELECT max(market_time) FROM reconciliation_run WHERE matched), "
+    "(SELECT min(market_time) FROM orders WHERE state NOT IN ('DONE', 'REJECTED', 'VOID', 'EXPIRED_UNSENT')))"
+)
+"""Since when ledger and broker may differ: the last equal comparison, or the oldest open order."""
 
 log = logging.getLogger(__name__)
 
@@ -105,10 +113,14 @@ class Executor:
         self._marked_day: dt.date | None = None
         self._unanswered = 0
         self._feed_stale = False
+        self._trading = False
+        self._draining = False
+        self._started_at = dt.datetime.max.replace(tzinfo=dt.UTC)
         self._session = (dt.datetime.max.replace(tzinfo=dt.UTC),) * 2
         self._order_ids: dict[str, str] = {}
         self._activities_kept: set[str] = set()
         self._feed_task: asyncio.Task[None] | None = None
+        self._feed_since: int | None = None
 
     # ------------------------------------------------------------------ life
 
@@ -160,6 +172,8 @@ class Executor:
         try:
             await self._until(lambda: updates._running, 15, "the trade_updates stream did not open")
             await self._recover()
+            self._trading = True
+            self._say_mode()
             jobs = {
                 "timer": self._timer_loop(),
                 "heartbeat": self._heartbeat_loop(),
@@ -172,7 +186,8 @@ class Executor:
                 await self._wait_for_close()
             else:
                 await self._stop.wait()
-            self._raise_failure()
+                self._raise_failure()
+                await self._drain()
             return await self._finish(until_close)
         except BaseException as error:
             await self._emergency(error)
@@ -195,8 +210,14 @@ class Executor:
             raise
         except BaseException as error:
             log.exception("%s failed", name)
-            self._failure = self._failure or error
-            self._stop.set()
+            failure: BaseException = error
+        else:
+            # None of them ends by itself. The SDK's quote stream does, when the plan forbids the feed.
+            failure = ExecutorError(
+                f"{name} ended; for quotes, check that the plan covers {self.settings.feed.stream_url}"
+            )
+        self._failure = self._failure or failure
+        self._stop.set()
 
     def _raise_failure(self) -> None:
         """Raise what a loop of ours died of, if one did."""
@@ -205,14 +226,37 @@ class Executor:
 
     async def _emergency(self, error: BaseException) -> None:
         """Something broke: no new risk, cancel what works, tell a person. Best effort by nature."""
-        reason = f"{type(error).__name__}: {error}"
-        if isinstance(error, NotReconciled):
+        # Refused (fenced by a successor, whose orders are not ours to cancel), stopped by a person (and
+        # drained), or ended with a difference (and halted already): nothing is left to make safe.
+        if not self._trading or isinstance(error, (NotReconciled, RefusedError, Stopped)):
             return
-        with contextlib.suppress(Exception):
-            await self.journal.tighten(Mode.HALTED, f"executor stopped on {reason}")
-            await self.journal.alert("critical", "executor_stopped", "Executor stopped on an error", reason)
+        reason = f"{type(error).__name__}: {error}"
         with contextlib.suppress(Exception):
             await self.broker.cancel_all()
+        with contextlib.suppress(Exception):
+            await self.journal.alert("critical", "executor_stopped", "Executor stopped on an error", reason)
+        with contextlib.suppress(Exception):
+            if self.engine.mode is not Mode.FLATTENING:
+                await self.journal.tighten(Mode.HALTED, f"executor stopped on {reason}")
+
+    def _say_mode(self) -> None:
+        """A latched mode must not look like a quiet day."""
+        if self.engine.mode is not Mode.READY:
+            self.say(f"mode {self.engine.mode}: latched; executor status says why, executor rearm loosens it")
+
+    async def _drain(self) -> None:
+        """Cancel everything that works and wait until the broker says so, before the process ends."""
+        self._draining = True
+        deadline = self.clock.now_ns() + int(DRAIN_S * 1e9)
+        while any(o.is_open for o in self.engine.orders.values()):
+            if self.clock.now_ns() > deadline:
+                count = sum(o.is_open for o in self.engine.orders.values())
+                raise ExecutorError(
+                    f"{count} orders are still open {DRAIN_S:.0f} s after they were cancelled; look at the broker's page"
+                )
+            self._sweep_now.set()
+            await asyncio.sleep(0.3)
+            self._raise_failure()
 
     # ------------------------------------------------------------------ start and recovery
 
@@ -230,6 +274,16 @@ class Executor:
         if await self.journal.value("SELECT count(*) FROM posting"):
             return
         positions = await self.broker.positions()
+        # What the last days' fees and dividends did to the cash will be booked by the first sweep.
+        day = self.clock.now().astimezone(NEW_YORK).date()
+        later = sum(
+            (
+                Decimal(row["net_amount"])
+                for row in await self.broker.activities(sweep.activities_since(day))
+                if row["activity_type"] in sweep.CASH_ACTIVITIES
+            ),
+            Decimal(0),
+        )
         rows = [
             {"symbol": s, "qty": p["qty"], "price": p["avg_entry_price"]}
             for s, p in sorted(positions.items())
@@ -237,7 +291,7 @@ class Executor:
         from psycopg.types.json import Jsonb
 
         await self.journal.rows(
-            "SELECT open_book(%s, %s, %s)", self.journal.epoch, Decimal(account["cash"]), Jsonb(rows)
+            "SELECT open_book(%s, %s, %s)", self.journal.epoch, Decimal(account["cash"]) - later, Jsonb(rows)
         )
         self.say(
             f"book opened with {account['cash']} USD and {len(rows)} positions, as the broker shows them"
@@ -297,7 +351,8 @@ class Executor:
                 )
             elif order.state is State.SENDING:
                 await self._tell(self._evidence(order.client_order_id, Evidence.AMBIGUOUS, reason="restart"))
-        await self._sweep()
+        self._started_at = self.clock.now()
+        await self._sweep(await self.journal.value(LAST_CERTAIN))
         result = await self._reconcile("start")
         self.say(
             f"start reconciliation: {'equal' if result.matched else f'{len(result.breaks)} differences'}"
@@ -323,6 +378,7 @@ class Executor:
                     session_open=self._session[0],
                     session_close=self._session[1],
                     broker_ready=self._broker_ready(),
+                    draining=self._draining,
                 )
             )
 
@@ -491,6 +547,7 @@ class Executor:
             outcome.evidence,
             broker_order_id=order["id"] if order else None,
             broker_status=order["status"] if order else None,
+            broker_filled=Decimal(order.get("filled_qty") or 0) if order else None,
             reason=outcome.reason,
         )
 
@@ -538,6 +595,7 @@ class Executor:
                 evidence_of_status(order["status"]),
                 broker_order_id=order["id"],
                 broker_status=order["status"],
+                broker_filled=Decimal(order.get("filled_qty") or 0),
                 reason=event if refused and event else "",
             )
         )
@@ -555,7 +613,10 @@ class Executor:
         if order["status"] not in ("filled", "canceled", "expired", "rejected", "replaced"):
             await self.broker.cancel(order["id"])
 
-    async def _halt(self, reason: str) -> None:
+    async def _halt(self, reason: str, *, flat: bool = False) -> None:
+        """Halt, unless a flattening is under way that has not ended flat."""
+        if self.engine.mode is Mode.FLATTENING and not flat:
+            return  # the way out is not broken off; the alert has been raised
         self.say(f"HALTED: {reason}")
         await self.journal.tighten(Mode.HALTED, reason)
         await self._tell(
@@ -564,9 +625,15 @@ class Executor:
             )
         )
 
-    async def _sweep(self) -> None:
-        """Read orders and activities from the broker and book whatever we have not seen."""
+    async def _sweep(self, last_certain: dt.datetime | None = None) -> None:
+        """Read orders and activities from the broker and book whatever we have not seen.
+
+        ``last_certain`` is the market time up to which both sides are known to agree; a start after a
+        long pause reads from there on.
+        """
         day = self.clock.now().astimezone(NEW_YORK).date()
+        if last_certain is not None:
+            day = min(day, last_certain.astimezone(NEW_YORK).date())
         since = dt.datetime.combine(day, dt.time(), NEW_YORK) - dt.timedelta(days=1)
         shown = await self.broker.orders_since(since)
         by_id = {o["id"]: o for o in shown}
@@ -583,7 +650,11 @@ class Executor:
         for order in shown:
             if order["client_order_id"] in self.engine.orders:
                 await self._show_order(order, booked=None)
-            elif parse_time(order["submitted_at"]) >= self._session[0] - dt.timedelta(hours=8):
+            # One that ended before we started is history: if it traded, the positions say so.
+            elif (
+                evidence_of_status(order["status"]) is Evidence.WORKING
+                or parse_time(order["submitted_at"]) >= self._started_at
+            ):
                 async with self._turn:
                     known = order["client_order_id"] in self.engine.orders
                 if not known:
@@ -604,13 +675,15 @@ class Executor:
             )
 
     async def _resolve_unknown(self, shown: set[str]) -> None:
-        for order in [o for o in self.engine.orders.values() if o.state is State.UNKNOWN]:
-            if order.client_order_id in shown:
+        """Ask by id for every open order the list does not show; "not found" proves nothing by itself."""
+        open_orders = [o for o in self.engine.orders.values() if o.is_open and o.state is not State.INTENT]
+        for order in open_orders:
+            if order.client_order_id in shown or order.state is State.SENDING:
                 continue
             found = await self.broker.find(order.client_order_id)
             if found is not None:
                 await self._show_order(found, booked=None)
-            elif self.clock.now() >= self._session[1]:
+            elif order.state is State.UNKNOWN and self.clock.now() >= self._session[1]:
                 # A day order that neither look-up nor list shows after its session has closed.
                 await self._tell(
                     self._evidence(
@@ -621,11 +694,17 @@ class Executor:
     async def _reconcile(self, occasion: str) -> Reconciliation:
         """Compare both sides; a difference must survive a second look before it counts."""
         result = await reconcile(self.broker, self.journal, occasion, self.clock.now())
-        for _ in range(3):
+        for pause_s in LOOK_AGAIN_S:
             if result.matched:
                 break
+            # The two sides are read one after the other, so fills in between look like differences:
+            # it must be there after every pause, and those that two looks show alike are named.
+            await asyncio.sleep(pause_s)
             await self._sweep()
-            result = await reconcile(self.broker, self.journal, occasion, self.clock.now())
+            before, result = result, await reconcile(self.broker, self.journal, occasion, self.clock.now())
+            persistent = result.only(before.breaks)
+            if pause_s == LOOK_AGAIN_S[-1] and not persistent.matched:
+                result = persistent
         await self.journal.record_reconciliation(result.as_json())
         if not result.matched:
             first = result.breaks[0]
@@ -662,7 +741,14 @@ class Executor:
             "SELECT s.id, s.symbol, s.target_weight, (SELECT coalesce(max(o.leg), 0) FROM orders o "
             "WHERE o.signal_id = s.id) AS legs FROM signal s WHERE s.batch_id = %s ORDER BY s.symbol", batch_id
         )  # fmt: skip
-        snapshot = load_snapshot(Path(row["path"]), row["content_hash"])
+        try:
+            snapshot = load_snapshot(Path(row["path"]), row["content_hash"])
+        except (ModelsError, OSError) as error:
+            reason = f"batch {batch_id} is not traded: its risk snapshot cannot be used ({error})"
+            await self.journal.alert("critical", "batch_refused", "Risk snapshot missing or altered", reason)
+            await self.journal.finish_batch(str(batch_id), reason)
+            await self._halt(reason)
+            return
         targets = [Target(str(s["id"]), s["symbol"], s["target_weight"]) for s in signals]
         await self._watch({t.symbol for t in targets} | set(self.engine.book.positions))
         await self._tell(
@@ -682,6 +768,7 @@ class Executor:
         first = not self.feed.symbols
         await asyncio.to_thread(self.feed.subscribe, symbols)
         if first and symbols:
+            self._feed_since = self.clock.now_ns()
             self._feed_task = asyncio.create_task(self._guard(self.feed.stream._run_forever(), "quotes"))
 
     async def _watch_feed(self) -> None:
@@ -689,6 +776,8 @@ class Executor:
         age = self._feed_age_ms()
         open_now = self._session[0] <= self.clock.now() < self._session[1]
         limit = self.engine.limits["quote_age_s"]
+        if age is None and self._feed_since is not None:
+            age = (self.clock.now_ns() - self._feed_since) // 1_000_000  # never a quote since we asked
         stale = bool(self.feed.symbols) and open_now and age is not None and age > 1000 * limit
         if stale and not self._feed_stale:
             title = f"No quote for {age / 1000:.0f} s" if age is not None else "No quote"
@@ -747,7 +836,7 @@ class Executor:
         await self.journal.alert(
             "critical", "flat", "Flat", "The broker shows no positions and no open orders."
         )
-        await self._halt("flattened: the broker shows no positions and no open orders")
+        await self._halt("flattened: the broker shows no positions and no open orders", flat=True)
 
     async def _wait_for_close(self) -> None:
         """Until the session has closed and everything the day leaves behind has been posted."""
@@ -760,7 +849,8 @@ class Executor:
                 await asyncio.wait_for(self._stop.wait(), 0.2)
             self._raise_failure()
             if self._stop.is_set():
-                raise ExecutorError("stopped before the close; working orders were asked to cancel")
+                await self._drain()
+                raise Stopped("stopped before the close; every working order was cancelled first")
         deadline = self.clock.now_ns() + int(CLOSE_DEADLINE_S * 1e9)
         while any(o.state not in TERMINAL for o in self.engine.orders.values()):
             if self.clock.now_ns() > deadline:
@@ -771,9 +861,6 @@ class Executor:
             await asyncio.sleep(0.3)
 
     async def _finish(self, until_close: bool) -> Reconciliation:
-        if not until_close:
-            for order in [o for o in self.engine.orders.values() if o.state is State.LIVE]:
-                await self.broker.cancel(order.broker_order_id or "")
         await self._sweep()
         result = await self._reconcile("close" if until_close else "running")
         if self.engine.batch is not None and until_close:

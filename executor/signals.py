@@ -25,12 +25,12 @@ def read_weights(path: Path) -> dict[str, Decimal]:
     pairs: list[tuple[str, str]]
     try:
         if path.suffix.lower() == ".json":
-            raw = json.loads(path.read_text())
+            raw = json.loads(path.read_text(encoding="utf-8-sig"))
             if not isinstance(raw, dict):
                 raise InputError(f"{path} holds a {type(raw).__name__}; expected an object of symbol: weight")
             pairs = [(symbol, str(weight)) for symbol, weight in raw.items()]
         else:
-            with path.open(newline="") as lines:
+            with path.open(newline="", encoding="utf-8-sig") as lines:
                 reader = csv.DictReader(lines)
                 columns = [c.strip().lower() for c in reader.fieldnames or ()]
                 reader.fieldnames = columns

@@ -53,7 +53,9 @@ def prepare(
     values = {name: str(value) for name, value in LimitSettings().model_dump().items()} | (limits or {})
     set_limits(session, values, author="test", reason="test")
     rows = sample_instruments().iter_rows(named=True)
-    upsert_instruments(session, [Instrument(symbol=r["symbol"], name=r["name"], sector=r["sector"]) for r in rows])
+    upsert_instruments(
+        session, [Instrument(symbol=r["symbol"], name=r["name"], sector=r["sector"]) for r in rows]
+    )
     now = dt.datetime.now(dt.UTC)
     path, content = save_snapshot(risk_snapshot(), folder / "risk")
     data = record_data_set(
@@ -73,7 +75,9 @@ def prepare(
     return add_batch(session, content[:32], weights or WEIGHTS, approved=approved)
 
 
-def add_batch(session: Session, snapshot_id: str, weights: dict[str, str], *, approved: bool = True) -> uuid.UUID:
+def add_batch(
+    session: Session, snapshot_id: str, weights: dict[str, str], *, approved: bool = True
+) -> uuid.UUID:
     """One more batch on the same chain."""
     batch = propose_batch(
         session,
@@ -85,14 +89,26 @@ def add_batch(session: Session, snapshot_id: str, weights: dict[str, str], *, ap
         [Signal(batch_id=uuid.uuid4(), symbol=s, target_weight=Decimal(w)) for s, w in weights.items()],
     )  # fmt: skip
     if approved:
-        approve(session, batch.id, approver=PAPER_POLICY, reason="test", now=session_open(SESSION), policy=True)
+        approve(
+            session, batch.id, approver=PAPER_POLICY, reason="test", now=session_open(SESSION), policy=True
+        )
     return batch.id
 
 
 @contextmanager
 def venue(*options: str, speed: float = 780) -> Iterator[dict[str, Any]]:
     """A venue process on the sample's last session; yields its ready line."""
-    words = [sys.executable, "-m", "market.venue", "--date", str(SESSION), "--speed", str(speed), "--rate-limit", "5000"]
+    words = [
+        sys.executable,
+        "-m",
+        "market.venue",
+        "--date",
+        str(SESSION),
+        "--speed",
+        str(speed),
+        "--rate-limit",
+        "5000",
+    ]
     process = subprocess.Popen([*words, *options], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None

@@ -25,7 +25,9 @@ class Shown:
 class Terminal:
     """A user's terminal with its own environment, working folder and ledger."""
 
-    def __init__(self, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path, ledger: Ledger):
+    def __init__(
+        self, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path, ledger: Ledger
+    ):
         self.patch, self.capsys, self.folder, self.ledger = patch, capsys, folder, ledger
         for name in ("APCA_API_KEY_ID", "APCA_API_SECRET_KEY", "POLYGON_API_KEY"):
             patch.delenv(name, raising=False)

@@ -114,7 +114,10 @@ def test_an_environment_on_the_wrong_address_does_not_start(
     terminal: Terminal, environment: str, address: str
 ) -> None:
     terminal.set(
-        APCA_API_KEY_ID="K", APCA_API_SECRET_KEY="S", SALLYPORT_ENVIRONMENT=environment, SALLYPORT_BROKER__URL=address
+        APCA_API_KEY_ID="K",
+        APCA_API_SECRET_KEY="S",
+        SALLYPORT_ENVIRONMENT=environment,
+        SALLYPORT_BROKER__URL=address,
     )
     shown = terminal.run("run")
     assert shown.code == 2

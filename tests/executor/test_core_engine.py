@@ -331,3 +331,145 @@ def test_a_new_day_counts_its_orders_from_zero() -> None:
         )
     )
     assert world.engine.orders_today == 0
+
+
+def test_an_order_that_ended_by_a_fill_not_booked_yet_keeps_its_reservation() -> None:
+    """The broker says filled before we have the fill: buying again would double the position."""
+    world = World()
+    world.batch({"AAA": "0.05"})
+    cid = world.accept(world.tick())[0].client_order_id
+    world.tell(
+        OrderEvidence,
+        client_order_id=cid,
+        evidence=Evidence.ENDED,
+        broker_status="filled",
+        broker_filled=Decimal(50),
+    )
+    assert world.engine.orders[cid].is_open
+    assert reserves(world.tick()) == {}
+    fill(world, cid, "50")
+    world.tell(
+        OrderEvidence,
+        client_order_id=cid,
+        evidence=Evidence.ENDED,
+        broker_status="filled",
+        broker_filled=Decimal(50),
+    )
+    assert world.engine.orders[cid].state is State.DONE
+
+
+def test_an_unknown_order_found_filled_waits_for_its_fills() -> None:
+    world = World()
+    world.batch({"AAA": "0.05"})
+    cid = next(c for c in world.tick() if isinstance(c, Reserve)).intent.client_order_id
+    assert cid is not None
+    world.tell(Reserved, client_order_id=cid, ok=True, reason="")
+    world.tell(OrderEvidence, client_order_id=cid, evidence=Evidence.AMBIGUOUS, reason="timeout")
+    world.tell(OrderEvidence, client_order_id=cid, evidence=Evidence.ENDED, broker_filled=Decimal(50))
+    assert world.engine.orders[cid].is_open
+    assert reserves(world.tick()) == {}
+
+
+def test_a_cancel_that_got_lost_is_asked_again() -> None:
+    world = World()
+    world.batch({"AAA": "0.05"})
+    cid = world.accept(world.tick())[0].client_order_id
+    assert any(isinstance(c, Cancel) for c in world.tick(31))
+    assert not any(isinstance(c, Cancel) for c in world.tick(0.5))
+    again = [c for c in world.tick(2) if isinstance(c, Cancel)]
+    assert [c.client_order_id for c in again] == [cid]
+
+
+def test_before_the_process_ends_everything_is_cancelled_and_nothing_is_sent() -> None:
+    from core_world import CLOSE, OPEN
+
+    from executor.core.events import Timer
+
+    world = World()
+    world.batch({"AAA": "0.05", "CCC": "0.05", "DDD": "0.05", "BBB": "0.05"})
+    sent = world.accept(world.tick())
+    stop = Timer(
+        market_time=world.at, now_ns=world.now_ns, session_open=OPEN, session_close=CLOSE, draining=True
+    )
+    commands = world.engine.decide(stop)
+    assert {c.client_order_id for c in commands if isinstance(c, Cancel)} == {s.client_order_id for s in sent}
+    assert reserves(commands) == {}
+
+
+def test_a_flattening_prices_anew_and_is_not_held_up_by_another_names_doubt() -> None:
+    world = World(positions={"AAA": "40", "CCC": "30"}, mode=Mode.READY)
+    world.batch({"AAA": "0.05"})
+    cid = next(c for c in world.tick() if isinstance(c, Reserve)).intent.client_order_id
+    assert cid is not None
+    world.tell(Reserved, client_order_id=cid, ok=True, reason="")
+    world.tell(OrderEvidence, client_order_id=cid, evidence=Evidence.AMBIGUOUS)
+    world.tell(ModeSeen, mode=Mode.FLATTENING, killed=True, flatten=True)
+    commands = world.tick()
+    assert reserves(commands) == {"AAA": ("sell", Decimal(40)), "CCC": ("sell", Decimal(30))}
+    sent = world.accept(commands)
+    stale = [c.client_order_id for c in world.tick(31) if isinstance(c, Cancel)]
+    assert sorted(stale) == sorted(s.client_order_id for s in sent)
+
+
+def test_a_doubtful_exit_is_counted_before_another_is_sent() -> None:
+    world = World(positions={"AAA": "40"}, mode=Mode.FLATTENING)
+    cid = next(c for c in world.tick() if isinstance(c, Reserve)).intent.client_order_id
+    assert cid is not None
+    world.tell(Reserved, client_order_id=cid, ok=True, reason="")
+    world.tell(OrderEvidence, client_order_id=cid, evidence=Evidence.AMBIGUOUS)
+    assert reserves(world.tick()) == {}, "forty shares are on their way out, perhaps"
+
+
+def test_a_halt_does_not_break_off_a_flattening() -> None:
+    world = World(positions={"AAA": "40"}, mode=Mode.FLATTENING)
+    assert world.engine._tighten(Mode.HALTED, "a late fill") == []
+    assert world.engine.mode is Mode.FLATTENING
+
+
+def test_an_intent_is_withdrawn_if_the_mode_tightened_before_the_send() -> None:
+    world = World()
+    world.batch({"AAA": "0.05"})
+    cid = next(c for c in world.tick() if isinstance(c, Reserve)).intent.client_order_id
+    world.tell(ModeSeen, mode=Mode.CLOSE_ONLY, killed=False, flatten=False)
+    answers = world.tell(Reserved, client_order_id=cid, ok=True, reason="")
+    assert [(type(a), a.state) for a in answers if isinstance(a, Record)] == [(Record, State.VOID)]
+    assert not any(isinstance(a, Submit) for a in answers)
+
+
+@pytest.mark.parametrize(("bid", "ask"), [("99.99", "199999.99"), ("0.01", "100.01"), ("0", "100")])
+def test_one_broken_quote_moves_no_mark_and_trips_no_breaker(bid: str, ask: str) -> None:
+    world = World(positions={"AAA": "500"}, cash="50000")
+    world.tick()
+    before = world.engine.equity
+    world.quote("AAA", bid, ask)
+    assert not any(isinstance(c, EnterMode) for c in world.tick())
+    assert world.engine.equity == before
+    assert world.engine.book.high_water_mark == before
+
+
+def test_a_drawdown_after_the_batch_is_done_still_scales_the_book() -> None:
+    world = World(positions={"AAA": "500"}, cash="50000", daily_loss="0.9", drawdown_scale="0.5")
+    world.tick()
+    world.quote("AAA", "77.99", "78.01")
+    commands = world.tick()
+    assert world.engine.mode is Mode.REDUCING
+    assert reserves(commands) == {"AAA": ("sell", Decimal(250))}
+
+
+def test_a_refusal_that_may_pass_is_tried_again_and_told_once() -> None:
+    from executor.core.commands import Alert, Refuse
+
+    world = World()
+    world.batch({"AAA": "0.05"})
+    world.engine.equity = None
+    first = world.tick(20)  # the quotes are twenty seconds old now
+    assert [c for c in first if isinstance(c, Refuse)]
+    assert len([c for c in first if isinstance(c, Alert)]) == 1
+    assert not any(isinstance(c, Refuse) for c in world.tick(1)), "it rests first"
+    again = world.tick(31)
+    assert [c for c in again if isinstance(c, Refuse)]
+    assert not any(isinstance(c, Alert) for c in again)
+    world.quote("AAA", "99.99", "100.01")
+    world.now_ns += 31_000_000_000
+    world.quote("AAA", "99.99", "100.01")
+    assert reserves(world.tick()) == {"AAA": ("buy", Decimal(50))}

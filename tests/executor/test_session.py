@@ -16,8 +16,9 @@ from sqlalchemy import text
 from sql import audit
 from sql.ledger import Ledger
 
-DEADLINE_S = 60
-LATE = ("--start", "15:40")
+DEADLINE_S = 120
+LATE = ("--start", "15:30")  # with the speed below: 40 s to the close, enough for a busy machine to start in
+SPEED = 45
 
 
 class Broker:
@@ -60,9 +61,14 @@ def assert_equal_to_the_broker(ledger: Ledger, broker: Broker) -> None:
     """Cash to the cent, shares exactly, one order each way, every fill once, chain whole."""
     cash = rows(ledger, "SELECT sum(amount) AS x FROM ledger.posting WHERE account = 'cash'")[0]["x"]
     assert abs(cash - Decimal(broker.get("/account")["cash"])) < Decimal("0.01")
-    held = {r["symbol"]: r["qty"] for r in rows(ledger, "SELECT symbol, qty FROM ledger.position WHERE qty <> 0")}
+    held = {
+        r["symbol"]: r["qty"] for r in rows(ledger, "SELECT symbol, qty FROM ledger.position WHERE qty <> 0")
+    }
     assert held == broker.positions()
-    ours = {r["client_order_id"]: r["filled_qty"] for r in rows(ledger, "SELECT * FROM ledger.orders WHERE state <> 'VOID'")}
+    ours = {
+        r["client_order_id"]: r["filled_qty"]
+        for r in rows(ledger, "SELECT * FROM ledger.orders WHERE state <> 'VOID'")
+    }
     theirs = {o["client_order_id"]: Decimal(o["filled_qty"]) for o in broker.orders()}
     assert ours == theirs
     booked = rows(ledger, "SELECT client_order_id, sum(qty) AS q FROM ledger.fill GROUP BY 1")
@@ -74,7 +80,7 @@ def assert_equal_to_the_broker(ledger: Ledger, broker: Broker) -> None:
 def test_an_approved_batch_is_traded_and_the_day_ends_reconciled(ledger: Ledger, tmp_path: Path) -> None:
     with ledger.session() as session:
         prepare(session, tmp_path)
-    with venue("--cash", "1000000", *LATE, speed=120) as ready:
+    with venue("--cash", "1000000", *LATE, speed=SPEED) as ready:
         process = executor("run", "--until-close", env=environment(ready, ledger, tmp_path), cwd=tmp_path)
         out, err = process.communicate(timeout=DEADLINE_S)
         assert process.returncode == 0, err
@@ -88,7 +94,9 @@ def test_an_approved_batch_is_traded_and_the_day_ends_reconciled(ledger: Ledger,
     )
     sent_at = {o["client_order_id"]: o for o in broker_orders(rows(ledger, STATES))}
     for intent in intents:
-        assert intent["decided"] <= sent_at[intent["client_order_id"]]["at"], "the intent is in the ledger before the send"
+        assert intent["decided"] <= sent_at[intent["client_order_id"]]["at"], (
+            "the intent is in the ledger before the send"
+        )
     equity = rows(ledger, "SELECT equity FROM ledger.equity_mark ORDER BY id DESC LIMIT 1")[0]["equity"]
     assert Decimal(990_000) < equity < Decimal(1_010_000)
 
@@ -101,10 +109,12 @@ def broker_orders(states: list[Any]) -> list[Any]:
     return states
 
 
-def test_a_killed_process_comes_back_with_nothing_lost_and_nothing_doubled(ledger: Ledger, tmp_path: Path) -> None:
+def test_a_killed_process_comes_back_with_nothing_lost_and_nothing_doubled(
+    ledger: Ledger, tmp_path: Path
+) -> None:
     with ledger.session() as session:
         prepare(session, tmp_path, {**WEIGHTS, "PFE": "0.05", "BAC": "0.05", "WMT": "0.05", "CVX": "0.05"})
-    with venue("--cash", "1000000", *LATE, speed=60) as ready:
+    with venue("--cash", "1000000", *LATE, speed=SPEED) as ready:
         env, broker = environment(ready, ledger, tmp_path), Broker(ready)
         first = executor("run", "--until-close", env=env, cwd=tmp_path)
         wait_for(lambda: len(broker.orders()) >= 2, "two orders at the broker")
@@ -115,18 +125,25 @@ def test_a_killed_process_comes_back_with_nothing_lost_and_nothing_doubled(ledge
         assert second.returncode == 0, err
         assert_equal_to_the_broker(ledger, broker)
         assert len(broker.positions()) == 9
-    legs = rows(ledger, "SELECT signal_id, count(DISTINCT leg) AS legs, count(*) AS n FROM ledger.orders GROUP BY 1")
+    legs = rows(
+        ledger, "SELECT signal_id, count(DISTINCT leg) AS legs, count(*) AS n FROM ledger.orders GROUP BY 1"
+    )
     assert all(r["legs"] == r["n"] for r in legs)
     assert rows(ledger, "SELECT epoch FROM ledger.book")[0]["epoch"] == 2
 
 
-def test_a_second_executor_on_the_account_is_refused_and_the_first_goes_on(ledger: Ledger, tmp_path: Path) -> None:
+def test_a_second_executor_on_the_account_is_refused_and_the_first_goes_on(
+    ledger: Ledger, tmp_path: Path
+) -> None:
     with ledger.session() as session:
         prepare(session, tmp_path)
-    with venue(*LATE, speed=120) as ready:
+    with venue(*LATE, speed=SPEED) as ready:
         env = environment(ready, ledger, tmp_path)
         first = executor("run", "--until-close", env=env, cwd=tmp_path)
-        wait_for(lambda: rows(ledger, "SELECT 1 FROM ledger.book WHERE epoch = 1"), "the first executor holds the account")
+        wait_for(
+            lambda: rows(ledger, "SELECT 1 FROM ledger.book WHERE epoch = 1"),
+            "the first executor holds the account",
+        )
         second = executor("run", env=env, cwd=tmp_path)
         _, err = second.communicate(timeout=DEADLINE_S)
         assert second.returncode == 3
@@ -150,7 +167,7 @@ def test_a_wrong_key_is_named_and_the_secret_is_not(ledger: Ledger, tmp_path: Pa
 def test_a_kill_stops_sending_cancels_and_stays_over_a_restart(ledger: Ledger, tmp_path: Path) -> None:
     with ledger.session() as session:
         prepare(session, tmp_path, limits={"order_notional_usd": "2000"})
-    with venue("--cash", "1000000", *LATE, speed=20) as ready:
+    with venue("--cash", "1000000", *LATE, speed=SPEED) as ready:
         env, broker = environment(ready, ledger, tmp_path), Broker(ready)
         run = executor("run", "--until-close", env=env, cwd=tmp_path)
         wait_for(lambda: len(broker.orders()) >= 3, "orders at the broker")
@@ -162,9 +179,15 @@ def test_a_kill_stops_sending_cancels_and_stays_over_a_restart(ledger: Ledger, t
         run.send_signal(signal.SIGTERM)
         run.communicate(timeout=DEADLINE_S)
         again = executor("run", env=env, cwd=tmp_path)
-        wait_for(lambda: rows(ledger, "SELECT 1 FROM ledger.reconciliation_run WHERE occasion = 'start' OFFSET 1"), "restart")
+        wait_for(
+            lambda: rows(ledger, "SELECT 1 FROM ledger.reconciliation_run WHERE occasion = 'start' OFFSET 1"),
+            "restart",
+        )
         beat = rows(ledger, "SELECT heartbeat_at FROM ledger.book")[0]["heartbeat_at"]
-        wait_for(lambda: rows(ledger, "SELECT heartbeat_at FROM ledger.book")[0]["heartbeat_at"] > beat, "a heartbeat")
+        wait_for(
+            lambda: rows(ledger, "SELECT heartbeat_at FROM ledger.book")[0]["heartbeat_at"] > beat,
+            "a heartbeat",
+        )
         assert len(broker.orders()) == count, "killed over the restart"
         again.send_signal(signal.SIGTERM)
         again.communicate(timeout=DEADLINE_S)
@@ -174,11 +197,13 @@ def test_a_kill_stops_sending_cancels_and_stays_over_a_restart(ledger: Ledger, t
 def test_flattening_ends_flat_and_says_so_only_then(ledger: Ledger, tmp_path: Path) -> None:
     with ledger.session() as session:
         prepare(session, tmp_path, {"AAPL": "0.05", "KO": "0.05"})
-    with venue(*LATE, speed=60) as ready:
+    with venue(*LATE, speed=SPEED) as ready:
         env, broker = environment(ready, ledger, tmp_path), Broker(ready)
         run = executor("run", "--until-close", env=env, cwd=tmp_path)
         wait_for(lambda: len(broker.positions()) == 2, "two positions")
-        executor("kill", "--flatten", "--reason", "test", env=env, cwd=tmp_path).communicate(timeout=DEADLINE_S)
+        executor("kill", "--flatten", "--reason", "test", env=env, cwd=tmp_path).communicate(
+            timeout=DEADLINE_S
+        )
         wait_for(lambda: rows(ledger, "SELECT 1 FROM ledger.alert WHERE kind = 'flat'"), "flat was announced")
         assert broker.positions() == {}
         _, err = run.communicate(timeout=DEADLINE_S)
@@ -187,15 +212,19 @@ def test_flattening_ends_flat_and_says_so_only_then(ledger: Ledger, tmp_path: Pa
     assert rows(ledger, "SELECT mode FROM ledger.book")[0]["mode"] == "HALTED"
 
 
-def test_a_refused_order_leaves_a_decision_and_an_alert_and_reaches_nobody(ledger: Ledger, tmp_path: Path) -> None:
+def test_a_refused_order_leaves_a_decision_and_an_alert_and_reaches_nobody(
+    ledger: Ledger, tmp_path: Path
+) -> None:
     with ledger.session() as session:
         prepare(session, tmp_path, {"AAPL": "0.05", "KO": "0.05"}, limits={"single_name": "0.01"})
-    with venue("--start", "15:50", speed=60) as ready:
+    with venue("--start", "15:40", speed=SPEED) as ready:
         run = executor("run", "--until-close", env=environment(ready, ledger, tmp_path), cwd=tmp_path)
         _, err = run.communicate(timeout=DEADLINE_S)
         assert run.returncode == 0, err
         assert Broker(ready).orders() == []
-    refused = rows(ledger, "SELECT symbol, reason FROM ledger.decision WHERE verdict = 'refused' ORDER BY symbol")
+    refused = rows(
+        ledger, "SELECT symbol, reason FROM ledger.decision WHERE verdict = 'refused' ORDER BY symbol"
+    )
     assert [r["symbol"] for r in refused] == ["AAPL", "KO"]
     assert all("single_name" in r["reason"] for r in refused)
     assert len(rows(ledger, "SELECT 1 FROM ledger.alert WHERE kind = 'breach'")) == 2
@@ -204,11 +233,18 @@ def test_a_refused_order_leaves_a_decision_and_an_alert_and_reaches_nobody(ledge
 def test_an_order_that_is_not_ours_halts_and_is_cancelled(ledger: Ledger, tmp_path: Path) -> None:
     with ledger.session() as session:
         prepare(session, tmp_path)
-    with venue(*LATE, speed=60) as ready:
+    with venue(*LATE, speed=SPEED) as ready:
         env, broker = environment(ready, ledger, tmp_path), Broker(ready)
         run = executor("run", "--until-close", env=env, cwd=tmp_path)
         wait_for(lambda: len(broker.positions()) == len(WEIGHTS), "the batch is held")
-        order = {"symbol": "GE", "qty": "1", "side": "buy", "type": "limit", "time_in_force": "day", "limit_price": "1"}
+        order = {
+            "symbol": "GE",
+            "qty": "1",
+            "side": "buy",
+            "type": "limit",
+            "time_in_force": "day",
+            "limit_price": "1",
+        }
         stranger = broker.post("/orders", order)
         wait_for(lambda: rows(ledger, "SELECT 1 FROM ledger.alert WHERE kind = 'foreign_order'"), "an alert")
         wait_for(lambda: broker.get(f"/orders/{stranger['id']}")["status"] == "canceled", "it is cancelled")
