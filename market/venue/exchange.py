@@ -9,21 +9,22 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from market.venue import entry_checks, sessions
+from market.venue import sessions
 from market.venue.account import Account
 from market.venue.activities import cash_activity
 from market.venue.assets import Asset, Identities, asset_of
 from market.venue.decimals import ZERO, to_price, to_ticks
 from market.venue.entry_checks import ask_price, collar
 from market.venue.executions import Executions
-from market.venue.faults import CANCEL, ORDER, REPLACE, FaultPlan
+from market.venue.faults import CANCEL, REPLACE, FaultPlan
 from market.venue.fees import day_fees
 from market.venue.groups import Groups
-from market.venue.matching import NEVER, Book, trail_stop
+from market.venue.intake import Intake
+from market.venue.matching import NEVER, Book
 from market.venue.order_entry import OrderSpec, ReplaceSpec
 from market.venue.orders import WORKING, Order
 from market.venue.path import seed_of
@@ -102,11 +103,11 @@ class Exchange:
         self._unreplaceable: set[str] = set()
         self.note = record or (lambda kind, t, body: None)
         self._queues = _Queues()
-        self._sequence = 0
         self._update_number = 0
         self.groups = Groups(self)
         self.day = TradingDay(self)
         self.executions = Executions(self)
+        self.intake = Intake(self)
         self.accounts = [self._new_account(i, cash) for i in range(accounts)]
         self.day.schedule(start)
         self.at(sessions.minute_start(start) + MINUTE, self.day.sample_equity)
@@ -214,160 +215,16 @@ class Exchange:
     # --- requests ----------------------------------------------------------------------------------------
 
     def submit(self, account: Account, spec: OrderSpec) -> Order:
-        """Accept an order or raise a Refusal. The answer shows it before anything else happens to it."""
-        t = self.now
-        asset = self.asset(spec.symbol)
-        if asset is None:
-            raise unprocessable(f'asset "{spec.symbol}" not found')
-        if spec.symbol != asset.symbol:
-            spec = replace(spec, symbol=asset.symbol)
-        entry_checks.check_account(account, spec)
-        entry_checks.check_client_id(account, spec.client_order_id)
-        entry_checks.check_asset(asset, spec)
-        entry_checks.check_auction_window(self, spec.time_in_force, t)
-        holds = entry_checks.check_position(self, account, asset, spec)
-        entry_checks.check_prices(self, spec, t)
-        entry_checks.check_wash_trade(account, spec, self.rules.wash_trade_status)
-        reserves = ZERO
-        if not holds:
-            reserves = entry_checks.check_buying_power(self, account, spec, spec.qty or ZERO)
-        order = self.new_order(account, spec, asset, t)
-        order.holds = holds
-        account.remember(order)
-        account.hold(order, reserves)
-        if spec.order_class:
-            self.groups.create(order, spec)
-        for fault in self.faults.at_point(ORDER, **order.who()):
-            order.doomed = True
-            self.at(
-                t + int(fault.parameters["seconds"] * SECOND), lambda when: self._reject_late(order, when)
-            )
-        self._begin(order, t)
-        return order
-
-    def _reject_late(self, order: Order, t: int) -> None:
-        if order.is_open:
-            self.terminate(order, "rejected", t)
-
-    def new_order(self, account: Account, spec: OrderSpec, asset: Asset, t: int, **more: Any) -> Order:
-        """An Order object of `spec`, not yet known to anybody."""
-        self._sequence += 1
-        order = Order(
-            id=self.identities.next("order"),
-            client_order_id=spec.client_order_id or self.identities.next("client"),
-            account=account.number,
-            sequence=self._sequence,
-            asset_id=asset.id,
-            symbol=asset.symbol,
-            side=spec.side,
-            type=spec.type,
-            time_in_force=spec.time_in_force,
-            created_at=t,
-            qty=spec.qty,
-            notional=spec.notional,
-            limit_price=spec.limit_price,
-            stop_price=spec.stop_price,
-            trail_price=spec.trail_price,
-            trail_percent=spec.trail_percent,
-            extended_hours=spec.extended_hours,
-            order_class=spec.order_class,
-            position_intent=spec.position_intent,
-            **more,
-        )
-        if spec.time_in_force == "gtc":
-            # Aged orders are cancelled after ninety days; the figure is from memory of the broker's notes.
-            order.expires_at = self.session.close + 90 * 86_400 * SECOND
-        if spec.type == "trailing_stop":
-            order.hwm = self.mark(asset.symbol)
-            order.stop_price = trail_stop(order)
-        return order
-
-    def _begin(self, order: Order, t: int) -> None:
-        """First status of a new order and what happens to it next."""
-        if self.tradable_now(order, t):
-            self.emit(order, "pending_new", t)
-            self.at(t + int(self.rules.latency_ms * MILLISECOND), lambda when: self._acknowledge(order, when))
-        else:
-            order.status = "accepted"
-            self.emit(order, "accepted", t)
+        """Accept an order or raise a Refusal."""
+        return self.intake.submit(account, spec)
 
     def tradable_now(self, order: Order, t: int) -> bool:
         """Whether an order that arrives at `t` can be worked at once."""
-        if order.time_in_force in ("opg",):
+        if order.time_in_force == "opg":
             return False
         if self.session.is_regular(t):
             return True
         return order.extended_hours and self.session.is_extended(t)
-
-    def _acknowledge(self, order: Order, t: int) -> None:
-        if order.status != "pending_new":
-            return
-        if self.tradable_now(order, t):
-            self.activate(order, t)
-        else:
-            order.move("accepted", t)
-            self.emit(order, "accepted", t)
-
-    def activate(self, order: Order, t: int) -> None:
-        """The order reaches the exchange."""
-        if not order.is_open or order.in_book:
-            return
-        if order.status == "held":
-            return
-        if order.extended_hours and not (self.session.pre_open <= t < self.session.post_close):
-            return
-        if not order.extended_hours and not self.session.is_regular(t):
-            return
-        if order.status in ("accepted", "pending_new", "held"):
-            order.move("new", t)
-            self.emit(order, "new", t)
-        if order.doomed:
-            return
-        if order.time_in_force == "opg":
-            self.day.auction(order, t, closing=False)
-            if order.is_open:
-                self.terminate(order, "canceled", t)
-            return
-        if order.time_in_force == "cls":
-            return
-        if order.is_buy and order.type == "market":
-            order.collar_ticks = to_ticks(collar(self.ask(order.symbol)))
-        book = self.book(order.symbol)
-        if order.time_in_force == "fok" and not self._can_fill_now(book, order, t):
-            self.terminate(order, "canceled", t)
-            return
-        book.add(order, t)
-        if order.time_in_force in ("ioc", "fok") and order.is_open:
-            self.terminate(order, "canceled", t)
-        self.watch(book)
-        if order.order_class and order.is_open:
-            self.groups.after_activation(order, t)
-
-    def work_leg(self, leg: Order, t: int) -> None:
-        """A held leg becomes a working order."""
-        if self.tradable_now(leg, t):
-            self._activate_held(leg, t)
-        else:
-            leg.move("accepted", t)
-            self.emit(leg, "accepted", t)
-
-    def _activate_held(self, leg: Order, t: int) -> None:
-        leg.move("accepted", t)
-        self.activate(leg, t)
-
-    def acknowledge(self, order: Order, t: int) -> None:
-        """The exchange takes a replacement in."""
-        self._acknowledge(order, t)
-
-    def refuse_replacement(self, order: Order) -> bool:
-        """Whether the exchange turns a replacement down (a fault may say so)."""
-        if order.id in self._unreplaceable:
-            self._unreplaceable.discard(order.id)
-            return True
-        return False
-
-    def _can_fill_now(self, book: Book, order: Order, t: int) -> bool:
-        return book.available_to(order, t) >= (order.left if order.qty is not None else ZERO)
 
     def book(self, symbol: str) -> Book:
         """The book of `symbol`, made when first needed."""
@@ -432,6 +289,13 @@ class Exchange:
         if "not_sent_but_replaced" in kinds:
             raise unprocessable("unable to replace order, order isn't sent to exchange yet")
         return new
+
+    def refuse_replacement(self, order: Order) -> bool:
+        """Whether the exchange turns a replacement down (a fault may say so)."""
+        if order.id in self._unreplaceable:
+            self._unreplaceable.discard(order.id)
+            return True
+        return False
 
     def _finish_cancel(self, order: Order, t: int, faults: set[str]) -> None:
         if order.status != "pending_cancel":

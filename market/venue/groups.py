@@ -53,7 +53,7 @@ class Groups:
             stop_price=stop,
             order_class=parent.order_class,
         )
-        leg = exchange.new_order(
+        leg = exchange.intake.new_order(
             account, spec, exchange.assets[parent.symbol], parent.created_at, parent=parent
         )
         leg.status = "held"
@@ -102,7 +102,7 @@ class Groups:
                 self._watch(leg, t)
                 exchange.emit(leg, "held", t)
             elif leg.is_open:
-                exchange.work_leg(leg, t)
+                exchange.intake.work_leg(leg, t)
 
     def _watch(self, leg: Order, t: int) -> None:
         """Put a held stop-loss into the book: it is elected like any stop, and only then becomes `new`."""

@@ -50,7 +50,7 @@ def replace_order(exchange: Exchange, account: Account, order: Order, spec: Repl
         account.hold(order, max(order.reserved, reserves))
 
     asset = exchange.assets[order.symbol]
-    new = exchange.new_order(account, wanted, asset, t, parent=order.parent, replaces=order.id)
+    new = exchange.intake.new_order(account, wanted, asset, t, parent=order.parent, replaces=order.id)
     new.filled_qty, new.filled_value = carried, (order.filled_value if carried else ZERO)
     new.position_intent = order.position_intent
     new.expires_at = order.expires_at
@@ -111,7 +111,7 @@ def _finish(
         ):
             exchange.groups.watch_again(new, t)
         return
-    exchange.acknowledge(new, t)
+    exchange.intake.acknowledge(new, t)
 
 
 def _check_state(order: Order) -> None:

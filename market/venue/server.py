@@ -35,6 +35,8 @@ from market.venue.update_faults import UpdateFaults
 
 PUMP_S = 0.01
 BODY_TIMEOUT_S = 10.0
+HEAD_TIMEOUT_S = 10.0
+"""How long a connection may take over its first request's head; aiohttp itself would wait for ever."""
 CONNECTIONS_MAX = 2000
 """Open sockets on the public port; one account needs three."""
 
@@ -86,7 +88,8 @@ class Server:
         self._runners: list[web.ServerRunner] = []
         self._pump: asyncio.Task[None] | None = None
         self._dispatch_due = False
-        self._open_requests = 0
+        self.head_timeout_s = HEAD_TIMEOUT_S
+        self._silent_since: dict[Any, float] = {}
 
     # --- life --------------------------------------------------------------------------------------------
 
@@ -182,14 +185,33 @@ class Server:
 
     async def _run_pump(self) -> None:
         next_flush = time.monotonic()
+        next_sweep = next_flush + 1
         while True:
             self.exchange.advance(self.clock.now())
             self.dispatch()
+            if time.monotonic() >= next_sweep:
+                self._cut_silent()
+                next_sweep = time.monotonic() + 1
             if time.monotonic() >= next_flush:
                 self.flush_market_data()
                 self.journal.flush()
                 next_flush = time.monotonic() + self._flush_s
             await asyncio.sleep(PUMP_S)
+
+    def _cut_silent(self) -> None:
+        """Cut connections that never finished the head of a first request."""
+        now = time.monotonic()
+        silent: dict[Any, float] = {}
+        for runner in self._runners:
+            served = runner.server
+            for handler in served.connections if served is not None else ():
+                # Private to aiohttp, and there is no other way to tell; without it nothing is cut.
+                if getattr(handler, "_request_count", 1) == 0:
+                    silent[handler] = self._silent_since.get(handler, now)
+        self._silent_since = silent
+        for handler, since in silent.items():
+            if now - since > self.head_timeout_s and handler.transport is not None:
+                handler.transport.abort()
 
     def dispatch_soon(self) -> None:
         """Send trade updates once the answer that caused them is on its way."""

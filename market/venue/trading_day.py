@@ -67,7 +67,7 @@ class TradingDay:
     def _on_pre_open(self, t: int) -> None:
         for order in self._waiting():
             if order.extended_hours:
-                self._exchange.activate(order, t)
+                self._exchange.intake.activate(order, t)
 
     def _corporate_actions(self, t: int) -> None:
         """Splits and dividends of the new day, for shares held overnight."""
@@ -115,7 +115,7 @@ class TradingDay:
 
     def _on_open(self, t: int) -> None:
         for order in self._waiting():
-            self._exchange.activate(order, t)
+            self._exchange.intake.activate(order, t)
         for account in self._exchange.accounts:
             for order in account.open_list():
                 self._exchange.groups.rearm(order, t)

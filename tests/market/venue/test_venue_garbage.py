@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import resource
@@ -101,6 +102,16 @@ def test_a_slow_request_holds_nobody_up(shared_wire: Wire) -> None:
     for connection in slow:
         connection.close()
     alive(shared_wire)
+
+
+def test_a_head_that_never_ends_is_cut(venue: RehearsalVenue, wire: Wire) -> None:
+    venue.server.head_timeout_s = 0.2
+    where = urlsplit(wire.base)
+    with socket.create_connection((where.hostname, where.port), timeout=10) as connection:
+        connection.sendall(b"GET /v2/clock HTTP/1.1\r\nX-Slow: ")
+        with contextlib.suppress(ConnectionError):
+            assert connection.recv(100) == b""
+    alive(wire)
 
 
 def _frame(opcode: int, payload: bytes, *, fin: bool = True, masked: bool = True, reserved: int = 0) -> bytes:

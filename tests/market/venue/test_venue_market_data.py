@@ -201,8 +201,9 @@ def test_halts_corrections_and_late_prints_reach_alpaca_py(venue: RehearsalVenue
         await asyncio.to_thread(
             wait_until, lambda: set(seen) >= kinds and len(seen["TradingStatus"]) == 4, "all kinds"
         )
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        while not task.done():  # alpaca-py's wait_for may swallow a cancellation under Python 3.11
+            task.cancel()
+            await asyncio.wait([task], timeout=0.2)
         await stream.close()
 
     asyncio.run(run())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -113,5 +114,7 @@ class Listener:
 
     def close(self) -> None:
         """Stop listening."""
-        self._loop.call_soon_threadsafe(self._task.cancel)
-        self._thread.join(5)
+        while self._thread.is_alive():  # alpaca-py's wait_for may swallow a cancellation under Python 3.11
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._task.cancel)
+            self._thread.join(0.2)
