@@ -56,6 +56,17 @@ class Position:
             self.cost = self.basis_today = opening * price
 
 
+@dataclass(slots=True)
+class Watchlist:
+    """A named list of symbols; times in venue nanoseconds."""
+
+    id: str
+    name: str
+    symbols: list[str]
+    created_at: int
+    updated_at: int
+
+
 def default_configuration() -> dict[str, Any]:
     """Account configurations as a new paper account has them (the PDT keys were retired in 2026)."""
     return {
@@ -92,6 +103,7 @@ class Account:
     open_by_side: dict[tuple[str, str], dict[str, Order]] = field(default_factory=dict)
     "(symbol, side) -> id -> order: what the wash-trade check looks through."
     activities: list[dict[str, Any]] = field(default_factory=list)
+    watchlists: dict[str, Watchlist] = field(default_factory=dict)
     reserved: Decimal = ZERO
     "USD held by open orders, the sum of `Order.reserved`."
     last_equity: Decimal = ZERO

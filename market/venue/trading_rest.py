@@ -23,8 +23,9 @@ from market.venue.order_list import list_orders
 from market.venue.orders import Order
 from market.venue.portfolio_history import portfolio_history
 from market.venue.refusals import Refusal, denied, invalid, missing, unprocessable
-from market.venue.timestamps import rfc3339_new_york, to_datetime
+from market.venue.timestamps import new_york_date, rfc3339_new_york, to_datetime
 from market.venue.views import account_view, asset_view, order_view, position_view
+from market.venue.watchlists import Watchlists
 
 Route = Callable[[Request, Account], Answer]
 
@@ -34,6 +35,7 @@ class TradingRest:
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
+        self._watchlists = Watchlists(exchange)
         self._fixed: dict[tuple[str, str], Route] = {
             ("GET", "/v2/account"): self._account,
             ("GET", "/v2/account/configurations"): self._configuration,
@@ -41,6 +43,7 @@ class TradingRest:
             ("GET", "/v2/account/portfolio/history"): self._portfolio_history,
             ("GET", "/v2/account/activities"): self._activities,
             ("GET", "/v2/clock"): self._clock,
+            ("GET", "/v3/clock"): self._clocks,
             ("GET", "/v2/calendar"): self._calendar,
             ("GET", "/v2/assets"): self._assets,
             ("GET", "/v2/orders"): self._orders,
@@ -70,6 +73,10 @@ class TradingRest:
         route = self._fixed.get((request.method, request.path))
         if route is not None:
             return route(request, account)
+        if request.path.startswith("/v2/watchlists"):
+            answer = self._watchlists.answer(request, account)
+            if answer is not None:
+                return answer
         parts = request.path.split("/", 3)
         if len(parts) == 4 and parts[1] == "v2" and parts[3]:
             named = self._named.get((request.method, parts[2]))
@@ -127,6 +134,27 @@ class TradingRest:
                 "next_close": rfc3339_new_york(sessions.next_close(now)),
             },
         )
+
+    def _clocks(self, request: Request, account: Account) -> Answer:
+        """The newer clock: one row a market, with the phase of the day."""
+        now, session = self.exchange.now, self.exchange.session
+        if session.is_regular(now):
+            phase, until = "core", session.close
+        elif session.pre_open <= now < session.open:
+            phase, until = "pre", session.open
+        elif session.close <= now < session.post_close:
+            phase, until = "post", session.post_close
+        else:
+            phase, until = "closed", sessions.session_at_or_after(now).pre_open
+        row = {
+            "market": {"mic": "XNYS", "acronym": "NYSE", "name": "New York Stock Exchange",
+                       "timezone": "America/New_York"},
+            "timestamp": rfc3339_new_york(now), "is_market_day": calendar.is_session(new_york_date(now)),
+            "phase": phase, "phase_until": rfc3339_new_york(until),
+            "next_market_open": rfc3339_new_york(sessions.next_open(now)),
+            "next_market_close": rfc3339_new_york(sessions.next_close(now)),
+        }  # fmt: skip
+        return Answer(200, {"clocks": [row]})
 
     def _calendar(self, request: Request, account: Account) -> Answer:
         try:

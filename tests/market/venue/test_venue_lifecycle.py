@@ -10,6 +10,8 @@ from typing import Any
 
 import polars as pl
 import pytest
+from alpaca.trading.client import TradingClient
+from alpaca.trading.requests import CreateWatchlistRequest, UpdateWatchlistRequest
 from venue_clients import Listener, Wire, wait_until
 
 from market.venue.exchange import Rules
@@ -559,3 +561,45 @@ def test_every_object_has_exactly_its_keys_and_kinds(wire: Wire) -> None:
             "disable_overnight_trading",
         ]
     )
+
+
+def test_watchlists_through_alpaca_py(trading: TradingClient, wire: Wire) -> None:
+    made = trading.create_watchlist(CreateWatchlistRequest(name="mine", symbols=["AAPL", "KO"]))
+    assert [asset.symbol for asset in made.assets] == ["AAPL", "KO"]
+    assert [one.name for one in trading.get_watchlists()] == ["mine"]
+    assert len(trading.add_asset_to_watchlist_by_id(made.id, "GE").assets) == 3
+    assert len(trading.remove_asset_from_watchlist_by_id(made.id, "KO").assets) == 2
+    assert trading.update_watchlist_by_id(made.id, UpdateWatchlistRequest(name="yours")).name == "yours"
+    assert wire.get("/v2/watchlists:by_name", name="yours")["id"] == str(made.id)
+    assert wire("POST", "/v2/watchlists", {"name": "yours"}).status_code == 422
+    assert wire("POST", "/v2/watchlists", {"name": "odd", "symbols": ["NOPE"]}).status_code == 422
+    trading.delete_watchlist_by_id(made.id)
+    assert wire("GET", f"/v2/watchlists/{made.id}").status_code == 404
+
+
+def test_the_newer_clock_names_the_phase(venue: RehearsalVenue, wire: Wire) -> None:
+    assert wire.get("/v3/clock")["clocks"][0]["phase"] == "core"
+    venue.move_to("2022-12-28T22:00:00Z")
+    assert wire.get("/v3/clock")["clocks"][0]["phase"] == "post"
+
+
+def test_after_the_last_day_of_the_data_orders_wait_and_nothing_breaks(
+    venue: RehearsalVenue, wire: Wire
+) -> None:
+    """The tape has ended: the last close stands, orders are taken and expire."""
+    wire.order(qty="2")
+    venue.move_to("2022-12-29T15:00:00Z")
+    assert wire.get("/v2/clock")["is_open"] is True
+    close = venue.server.exchange.tape.history.on("AAPL", dt.date(2022, 12, 28)).close
+    assert Decimal(wire.get("/v2/positions/AAPL")["current_price"]) == round(Decimal(str(close)), 4)
+    kinds = [
+        {"type": "market"}, {"type": "limit", "limit_price": "500"}, {"type": "stop", "stop_price": "500"},
+        {"type": "trailing_stop", "trail_percent": "1", "side": "sell"}, {"time_in_force": "cls"},
+        {"time_in_force": "ioc"}, {"symbol": "KO", "qty": None, "notional": "50"},
+    ]  # fmt: skip
+    ids = [wire.order(**kind).json()["id"] for kind in kinds]
+    assert wire.get("/v2/stocks/AAPL/quotes/latest")["quote"]["t"] < "2022-12-29T01"
+    assert wire.get("/v2/stocks/AAPL/snapshot")["dailyBar"]["t"].startswith("2022-12-28")
+    venue.move_to("2022-12-30T15:00:00Z")
+    assert {wire.get(f"/v2/orders/{one}")["status"] for one in ids} == {"expired", "canceled"}
+    assert wire.get("/v2/account")["buying_power"] != "0"
