@@ -179,6 +179,16 @@ def up(
 
 
 @app.command()
+def notify() -> None:
+    """Deliver alerts from the ledger as they come, until Ctrl-C; `up` does so too."""
+    from flows.notify import deliver_forever
+    from flows.workspace import open_workspace
+
+    with open_workspace() as work:
+        deliver_forever(work, typer.echo)
+
+
+@app.command()
 def demo(
     data: Annotated[Path | None, typer.Option(help="Price file; default: the built-in sample.")] = None,
     sectors: Annotated[Path | None, typer.Option(help="GICS sector file for --data.")] = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from pathlib import Path
 
@@ -9,10 +10,11 @@ from rich.console import Console
 
 from executor.settings import load_settings
 from flows.errors import FlowError, ServerError
+from flows.notify import EVERY_S, deliver_now
 from flows.process import ChildProcess
 from flows.schedule import table
 from flows.server import PrefectServer, deploy, running_server, start_worker
-from flows.workspace import open_workspace
+from flows.workspace import Workspace, open_workspace
 
 PREFECT_FILE = Path("prefect.yaml")
 
@@ -40,18 +42,24 @@ def run(*, port: int) -> None:
             console.print(f"Prefect UI    {server.url}")
             console.print(f"ledger        {work.environment}, state in {work.state_dir.resolve()}")
             console.print(f"logs          {server.log.parent}/server.log, worker.log")
+            sends = len(work.notify_urls())
+            console.print(
+                f"alerts        {f'delivered to {sends} addresses' if sends else 'no address set (notify.urls)'}"
+            )
             console.print("Ctrl-C stops everything.")
-            _wait_for_interrupt(server, worker)
+            _wait_for_interrupt(server, worker, work)
         finally:
             worker.stop()
     console.print("stopped; nothing is left running")
 
 
-def _wait_for_interrupt(server: PrefectServer, worker: ChildProcess) -> None:
-    """Return at Ctrl-C, which is how this command is meant to end; raise if a part of it dies."""
+def _wait_for_interrupt(server: PrefectServer, worker: ChildProcess, work: Workspace) -> None:
+    """Deliver alerts until Ctrl-C, which is how this command is meant to end; raise if a part dies."""
     try:
-        while True:
+        for second in itertools.count():
             time.sleep(1)
+            if second % EVERY_S == 0:
+                deliver_now(work)
             server.require_running()
             if worker.exit_code is not None:
                 raise ServerError(
