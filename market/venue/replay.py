@@ -44,7 +44,12 @@ def replay(path: Path, out: Path) -> bool:
     lines = read_lines(path)
     header = lines[0]["options"]
     rules = msgspec.convert(header.pop("rules"), Rules)
-    options = dataclasses.replace(msgspec.convert(header, Options, strict=False), rules=rules, journal=out)
+    files: dict[str, Any] = {
+        key: Path(value) if (value := header.pop(key)) else None for key in ("data", "faults")
+    }
+    options = dataclasses.replace(
+        msgspec.convert(header, Options, strict=False), rules=rules, journal=out, **files
+    )
     server = build_server(options)
     for armed in list(server.faults.armed):
         server.effects.schedule(armed)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import polars as pl
 import pytest
 from venue_clients import Wire, wait_until
 
@@ -70,6 +71,27 @@ def test_a_running_clock_replays_too(start_venue: Callable[..., RehearsalVenue],
         wire.order(symbol=symbol, qty="700")
         wire.order(symbol=symbol, qty="50", type="limit", limit_price=str(wire.bid(symbol)))
     wait_until(lambda: not wire.get("/v2/clock")["is_open"], "the close")
+    venue.call(venue.server.close_journal)
+    assert replay(path, tmp_path / "again.jsonl")
+
+
+def test_a_session_of_a_price_file_with_a_fault_plan_replays_too(
+    start_venue: Callable[..., RehearsalVenue], tmp_path: Path
+) -> None:
+    from market.sample import sample_prices
+
+    data, plan, path = (tmp_path / name for name in ("prices.parquet", "plan.toml", "journal.jsonl"))
+    sample_prices().filter(pl.col("date") >= pl.date(2022, 12, 1)).write_parquet(data)
+    plan.write_text(
+        "[[fault]]\nkind = 'split_fill'\nparts = 3\nevery = 2\n"
+        "[[fault]]\nkind = 'foreign_order'\nsymbol = 'GE'\ntime = '10:01'\n"
+    )
+    venue = start_venue(journal=path, data=data, faults=plan)
+    wire = Wire(venue)
+    for _ in range(4):
+        wire.order(qty="9")
+        venue.advance(31)
+    assert wire.get("/v2/positions/GE")["qty"] == "1"
     venue.call(venue.server.close_journal)
     assert replay(path, tmp_path / "again.jsonl")
 
