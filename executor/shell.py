@@ -863,6 +863,8 @@ class Executor:
     async def _finish(self, until_close: bool) -> Reconciliation:
         await self._sweep()
         result = await self._reconcile("close" if until_close else "running")
+        if until_close:
+            await self._mark_equity()  # with the day's fees, which are posted after the close
         if self.engine.batch is not None and until_close:
             await self.journal.finish_batch(self.engine.batch.batch_id, "session closed")
         await self.anchors.write("close")
