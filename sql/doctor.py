@@ -111,6 +111,14 @@ def _columns(session: Session) -> list[Finding]:
 
 
 def _roles(session: Session) -> list[Finding]:
+    public = session.execute(
+        text("SELECT count(*) FROM pg_proc WHERE pronamespace = 'ledger'::regnamespace AND (NOT prosecdef OR "
+             "has_function_privilege('public', oid, 'EXECUTE'))")
+    ).scalar_one()  # fmt: skip
+    if public:
+        return [
+            Finding("roles", "bad", f"{public} functions are open to everyone; run: executor ledger upgrade")
+        ]
     owner = session.execute(
         text("SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = 'ledger'")
     ).scalar_one()
@@ -120,14 +128,6 @@ def _roles(session: Session) -> list[Finding]:
             Finding("roles", "warning", f"not set up: the ledger belongs to {owner}, which may write every table. A login with "
                     f"CREATEROLE can make {names} by running: executor ledger upgrade")
         ]  # fmt: skip
-    public = session.execute(
-        text("SELECT count(*) FROM pg_proc WHERE pronamespace = 'ledger'::regnamespace AND (NOT prosecdef OR "
-             "has_function_privilege('public', oid, 'EXECUTE'))")
-    ).scalar_one()  # fmt: skip
-    if public:
-        return [
-            Finding("roles", "bad", f"{public} functions are open to everyone; run: executor ledger upgrade")
-        ]
     superuser = session.execute(
         text("SELECT rolsuper FROM pg_roles WHERE rolname = session_user")
     ).scalar_one()

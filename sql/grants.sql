@@ -27,16 +27,12 @@ DO $$ DECLARE r record; BEGIN
     EXECUTE format('ALTER %s %s OWNER TO sallyport_owner',
                    CASE r.kind WHEN 'v' THEN 'VIEW' WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, r.name);
   END LOOP;
-  -- Definer's rights with a pinned path; pg_temp last, or a caller's temporary table would shadow ours.
-  FOR r IN SELECT p.oid::regprocedure AS name, p.proname FROM pg_proc p WHERE p.pronamespace = 'ledger'::regnamespace LOOP
+  FOR r IN SELECT p.oid::regprocedure AS name FROM pg_proc p WHERE p.pronamespace = 'ledger'::regnamespace
+           AND pg_get_userbyid(p.proowner) <> 'sallyport_owner' LOOP
     EXECUTE format('ALTER FUNCTION %s OWNER TO sallyport_owner', r.name);
-    EXECUTE format('ALTER FUNCTION %s SECURITY DEFINER SET search_path = ledger, pg_catalog, pg_temp', r.name);
-    EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', r.name);
   END LOOP;
 END $$;
 
-REVOKE ALL ON SCHEMA ledger FROM PUBLIC;
-REVOKE ALL ON ALL TABLES IN SCHEMA ledger FROM PUBLIC;
 GRANT USAGE ON SCHEMA ledger TO sallyport_executor, sallyport_flow_writer, sallyport_approver, sallyport_risk_admin,
   sallyport_sentinel, sallyport_auditor;
 GRANT SELECT ON ALL TABLES IN SCHEMA ledger TO sallyport_executor, sallyport_flow_writer, sallyport_approver,

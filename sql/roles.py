@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 ROLES = ("owner", "executor", "flow_writer", "approver", "risk_admin", "sentinel", "auditor")
 PREFIX = "sallyport_"
-GRANTS = Path(__file__).parent / "grants.sql"
+SCRIPTS = (Path(__file__).parent / "hardening.sql", Path(__file__).parent / "grants.sql")
 
 ADOPT = (
     "SELECT set_config('role', r.rolname, false) FROM pg_roles r JOIN pg_namespace n ON n.nspname = 'ledger' "
@@ -33,18 +33,19 @@ def adopt(role: str) -> str:
 
 
 def apply_grants(connection: Connection) -> str:
-    """Create roles, hand everything to the owner, grant what each needs; idempotent.
+    """Close everything to the public, create roles, hand all to the owner, grant what each needs; idempotent.
 
-    Returns "" or, where the login may not do that, the reason: the ledger then works with the
+    Returns "" or, where the login may not make roles, the reason: the ledger then works with the
     rights of the login alone, and ``executor ledger doctor`` says so.
     """
-    nested = connection.begin_nested()
-    try:
-        connection.exec_driver_sql(GRANTS.read_text(encoding="utf-8").replace("%", "%%"))
-    except DBAPIError as error:
-        nested.rollback()
-        return str(error.orig).splitlines()[0]
-    nested.commit()
+    for script in SCRIPTS:
+        nested = connection.begin_nested()
+        try:
+            connection.exec_driver_sql(script.read_text(encoding="utf-8").replace("%", "%%"))
+        except DBAPIError as error:
+            nested.rollback()
+            return str(error.orig).splitlines()[0]
+        nested.commit()
     return ""
 
 

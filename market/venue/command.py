@@ -24,7 +24,7 @@ from market.venue.exchange import Exchange, Rules
 from market.venue.faults import FaultPlan, load_plan
 from market.venue.journal import Journal
 from market.venue.path import build_from_daily
-from market.venue.server import Server
+from market.venue.server import Server, check_free
 from market.venue.sessions import Session, session_on
 from market.venue.tape import SymbolTape, Tape
 from market.venue.ticks import TickTape, is_intraday
@@ -302,6 +302,8 @@ async def _serve(options: Options) -> None:
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, stop.set)
+    for port in {options.port, options.control_port} - {0}:
+        check_free(options.host, port)  # before the prices are read: a taken port should be said at once
     server = build_server(options)
     await server.start(options.port, options.control_port)
     # Tapes and history stay for good: keep the collector from walking them over and over.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import secrets
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -117,11 +118,7 @@ class Server:
             await site.start()
         except OSError as reason:
             await runner.cleanup()
-            if reason.errno == errno.EADDRINUSE:
-                raise AddressInUse(
-                    f"{self.host}:{port} is already in use; stop what listens there, or give another --port (0 picks one)"
-                ) from None
-            raise VenueError(f"cannot listen on {self.host}:{port}: {reason.strerror or reason}") from None
+            raise cannot_listen(self.host, port, reason) from None
         except OverflowError:
             await runner.cleanup()
             raise VenueError(f"port {port} is out of range; use 0 to 65535") from None
@@ -359,6 +356,26 @@ class Server:
                     answer = request_faults.lost_lookup(asked, answer, self.exchange.now, seconds)
         answer.headers.update(headers)
         return respond(answer)
+
+
+def check_free(host: str, port: int) -> None:
+    """AddressInUse when somebody listens there already."""
+    try:
+        with socket.create_server((host, port)):
+            pass
+    except OSError as reason:
+        raise cannot_listen(host, port, reason) from None
+    except OverflowError:
+        raise VenueError(f"port {port} is out of range; use 0 to 65535") from None
+
+
+def cannot_listen(host: str, port: int, reason: OSError) -> VenueError:
+    """The error for an address that cannot be had."""
+    if reason.errno == errno.EADDRINUSE:
+        return AddressInUse(
+            f"{host}:{port} is already in use; stop what listens there, or give another --port (0 picks one)"
+        )
+    return VenueError(f"cannot listen on {host}:{port}: {reason.strerror or reason}")
 
 
 def respond(answer: Answer) -> web.Response:

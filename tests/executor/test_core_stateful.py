@@ -106,6 +106,15 @@ class Market(RuleBasedStateMachine):
         unseen = sum((q for c, q, _ in self.filled_unseen if c == cid), Decimal(0))
         self.show(cid, Evidence.ENDED, broker_status="canceled", broker_filled=order.filled_qty + unseen)
 
+    @precondition(lambda self: self.working)
+    @rule(data=st.data())
+    def the_broker_shows_it_filled_before_the_fill_arrives(self, data: st.DataObject) -> None:
+        cid = self.known(data, set(self.working))
+        self.filled_unseen.append((cid, self.working.pop(cid), Decimal("100.00")))
+        self.show(
+            cid, Evidence.ENDED, broker_status="filled", broker_filled=self.world.engine.orders[cid].qty
+        )
+
     @rule()
     def a_person_kills(self) -> None:
         self.killed = True

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from forgery import disarm
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
@@ -111,7 +112,7 @@ def test_a_cut_that_no_restore_declared_is_no_restore(book: StandingBook, empty:
         wanted = read_anchors([anchors], read_head(session).ledger)
     restored = Ledger(empty)
     with restored.session() as session:
-        session.execute(text("SET LOCAL session_replication_role = replica"))
+        disarm(session)
         session.execute(text("DELETE FROM ledger.audit_log WHERE kind = 'RESTORE'"))
         session.execute(
             text(

@@ -54,6 +54,9 @@ def login(book: StandingBook) -> Iterator[Login]:
         connection.close()
     with book.ledger.engine.begin() as connection:
         for name in made:
+            connection.exec_driver_sql(
+                f"GRANT {name} TO CURRENT_USER"
+            )  # dropping what it owns takes membership
             connection.exec_driver_sql(f"DROP OWNED BY {name}")
             connection.exec_driver_sql(f"DROP ROLE {name}")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from chain import NOON, whole_chain
+from forgery import disarm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
@@ -89,7 +90,7 @@ def test_an_approval_rewritten_in_the_database_is_seen(ledger: Ledger, ann: Sign
         register(session, ann, by="risk")
         batch = whole_chain(session)
         approve(session, batch.id, approver="ann", reason="r", now=NOON, key=ann)
-        session.execute(text("SET LOCAL session_replication_role = replica"))
+        disarm(session)
         session.execute(
             text(f"UPDATE ledger.approval SET {column} = {forged.get(column, chr(39) + 'x' + chr(39))}")
         )
@@ -104,7 +105,7 @@ def test_a_weight_changed_after_the_approval_is_seen(ledger: Ledger, ann: Signin
         register(session, ann, by="risk")
         batch = whole_chain(session)
         approve(session, batch.id, approver="ann", reason="r", now=NOON, key=ann)
-        session.execute(text("SET LOCAL session_replication_role = replica"))
+        disarm(session)
         session.execute(text("UPDATE ledger.signal SET target_weight = 0.11 WHERE symbol = 'AAA'"))
         session.expire_all()
         assert "content hash differs" in check_batch(session, batch.id)
