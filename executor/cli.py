@@ -7,13 +7,13 @@ import getpass
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from executor.record_cli import approvers_app, audit_app, ledger_app, limits_app
+from executor.venue_cli import venue_app
 
 if TYPE_CHECKING:
     from executor.settings import Settings
@@ -366,40 +366,6 @@ def settings() -> None:
     Console().print(table)
 
 
-@app.command()
-def venue(
-    data: Annotated[
-        Path | None, typer.Option(help="Prices to replay (Parquet); default: the built-in sample.")
-    ] = None,
-    date: Annotated[
-        dt.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Session; default: the last.")
-    ] = None,
-    host: str = "127.0.0.1",
-    port: int = 0,
-    speed: Annotated[float, typer.Option(help="Market seconds a second.")] = 60.0,
-    seed: int = 7,
-    faults: Annotated[Path | None, typer.Option(help="TOML fault plan.")] = None,
-    journal: Annotated[
-        Path | None, typer.Option(help="Where to record every request, answer and match.")
-    ] = None,
-    accounts: int = 1,
-    cash: Annotated[str, typer.Option(help="USD of each account.")] = "100000",
-    start: Annotated[str | None, typer.Option(help="HH:MM New York to start the clock at.")] = None,
-    rate_limit: Annotated[int, typer.Option(help="Requests a minute.")] = 200,
-    key_id: str | None = None,
-    secret_key: str | None = None,
-    polygon_key: str | None = None,
-) -> None:
-    """Start the local exchange on loopback; it speaks Alpaca's and Polygon's protocols."""
-    from market.venue.command import run as run_venue
-
-    run_venue(
-        host=host, port=port, data=data, date=date.date() if date else None, speed=speed, seed=seed, faults=faults,
-        journal=journal, accounts=accounts, cash=Decimal(cash), start=start, rate_limit=rate_limit, key_id=key_id,
-        secret_key=secret_key, polygon_key=polygon_key,
-    )  # fmt: skip
-
-
 # ---------------------------------------------------------------- signals
 
 signals_app = typer.Typer(help="Signal batches: the first door.", no_args_is_help=True)
@@ -481,6 +447,7 @@ def signals_submit(
 
 # ---------------------------------------------------------------- ledger, audit, limits, approvers
 
+app.add_typer(venue_app, name="venue")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(audit_app, name="audit")
 app.add_typer(limits_app, name="limits")

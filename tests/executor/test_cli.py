@@ -269,3 +269,49 @@ def test_replayed_time_is_only_believed_by_a_replay(terminal: Terminal, batch: s
         session.execute(text("UPDATE ledger.book SET environment = 'live'"))
         believed = session.execute(text("SELECT ledger.market_now(:t)"), {"t": NOON}).scalar_one()
     assert believed.year != NOON.year
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("venue", "--cash", "ten"), "--cash 'ten' is no amount"),
+        (("venue", "--data", "nowhere.parquet"), "no price file at nowhere.parquet"),
+        (("venue", "--rule", "nonsense=1"), "nonsense"),
+        (("venue", "journal", "nowhere.jsonl"), "nowhere.jsonl cannot be read"),
+    ],
+)
+def test_a_venue_that_cannot_start_says_why(terminal: Terminal, words: tuple[str, ...], says: str) -> None:
+    shown = terminal.run(*words)
+    assert shown.code == 2
+    assert says in one_line(shown.err)
+
+
+def test_a_port_in_use_is_named_with_the_way_out(terminal: Terminal) -> None:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        shown = terminal.run("venue", "--port", port)
+    assert shown.code == 4
+    assert f"127.0.0.1:{port} is already in use" in one_line(shown.err)
+
+
+def test_a_kill_file_without_a_kill_is_removed_by_a_rearm(terminal: Terminal) -> None:
+    terminal.run("ledger", "init")
+    kill_file = terminal.folder / "state/KILL"
+    kill_file.parent.mkdir(parents=True, exist_ok=True)
+    kill_file.write_text("by hand\n")
+    shown = terminal.run("rearm", "--reason", "looked at it")
+    assert shown.code == 0
+    assert not kill_file.exists()
+
+
+def test_a_kill_without_a_ledger_still_stops_and_says_what_it_could_not_do(terminal: Terminal) -> None:
+    terminal.set(DATABASE_URL="postgresql://me:hunter2@127.0.0.1:1/x")
+    shown = terminal.run("kill", "--reason", "smoke")
+    assert shown.code == 4
+    assert (terminal.folder / "state/KILL").read_text() == "smoke\n"
+    assert "repeat the kill when it is back" in shown.err
+    assert "hunter2" not in shown.out + shown.err
