@@ -184,7 +184,7 @@ def main() -> None:
                     session.execute(text("SHOW server_version")).scalar_one(),
                     "| 1 transaction a call",
                 )
-            print(f"{'':24}{'p50 ms':>9}{'p99 ms':>9}{'calls/s':>10}{'p50 / floor':>13}")
+            print(f"{'':24}{'p50 ms':>9}{'p99 ms':>9}{'tx/s':>10}{'p50 / floor':>13}")
             for turn, writers in enumerate((1, 8, 16)):
                 floor = race(url, "floor", given, writers, options.seconds, turn)
                 placed = race(url, "place", given, writers, options.seconds, turn)
