@@ -304,15 +304,28 @@ def rearm(reason: Annotated[str, typer.Option(help="Why it is safe again; it is 
     if not reason.strip():
         raise InputError("a re-arm needs a reason: executor rearm --reason 'what was found and mended'")
     settings = load_settings()
+    kill_file = settings.state_dir / "KILL"
+    set_aside = kill_file.with_name("KILL.rearming")
     with ledger_of(settings) as ledger:
+        # The file goes first: an executor that saw it after the re-arm would kill again.
+        if kill_file.exists():
+            kill_file.replace(set_aside)
+            with ledger.session() as session:
+                row = session.execute(text("SELECT killed, mode FROM ledger.book")).one()
+            if not row.killed and row.mode == "READY":
+                set_aside.unlink()
+                typer.echo(f"removed {kill_file}; the ledger was not killed")
+                return
         try:
             with ledger.session() as session:
                 session.execute(
                     text("SELECT ledger.rearm(:who, :reason)"), {"who": person(), "reason": reason}
                 )
         except DBAPIError as error:
+            if set_aside.exists():
+                set_aside.replace(kill_file)
             raise RefusedError(str(error.orig).splitlines()[0]) from None
-    (settings.state_dir / "KILL").unlink(missing_ok=True)
+    set_aside.unlink(missing_ok=True)
     typer.echo("re-armed: mode READY")
 
 
