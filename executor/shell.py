@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from executor import sweep
@@ -72,11 +72,14 @@ CLOSE_DEADLINE_S = 60.0
 UNANSWERED_ALERT = 3
 DRAIN_S = 20.0
 LOOK_AGAIN_S = (0.2, 0.5, 1.0, 2.0)
+INSIST_S = (0.2, 0.5, 1.0, 2.0)
 LAST_CERTAIN = (
     "SELECT least((SELECT max(market_time) FROM reconciliation_run WHERE matched), "
     "(SELECT min(market_time) FROM orders WHERE state NOT IN ('DONE', 'REJECTED', 'VOID', 'EXPIRED_UNSENT')))"
 )
 """Since when ledger and broker may differ: the last equal comparison, or the oldest open order."""
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -352,8 +355,9 @@ class Executor:
             elif order.state is State.SENDING:
                 await self._tell(self._evidence(order.client_order_id, Evidence.AMBIGUOUS, reason="restart"))
         self._started_at = self.clock.now()
-        await self._sweep(await self.journal.value(LAST_CERTAIN))
-        result = await self._reconcile("start")
+        since = await self.journal.value(LAST_CERTAIN)
+        await self._insist(lambda: self._sweep(since))
+        result = await self._insist(lambda: self._reconcile("start"))
         self.say(
             f"start reconciliation: {'equal' if result.matched else f'{len(result.breaks)} differences'}"
         )
@@ -381,6 +385,16 @@ class Executor:
                     draining=self._draining,
                 )
             )
+
+    async def _insist(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask the broker until it answers, a few times: where a start or an end depends on it."""
+        for pause_s in INSIST_S:
+            try:
+                return await ask()
+            except UNANSWERED as error:
+                log.warning("not answered, asking again: %s", type(error).__name__)
+                await asyncio.sleep(pause_s)
+        return await ask()
 
     def _broker_ready(self) -> bool:
         """Order updates are connected, and the last sweep was answered."""
@@ -861,8 +875,8 @@ class Executor:
             await asyncio.sleep(0.3)
 
     async def _finish(self, until_close: bool) -> Reconciliation:
-        await self._sweep()
-        result = await self._reconcile("close" if until_close else "running")
+        await self._insist(self._sweep)
+        result = await self._insist(lambda: self._reconcile("close" if until_close else "running"))
         if until_close:
             await self._mark_equity()  # with the day's fees, which are posted after the close
         if self.engine.batch is not None and until_close:

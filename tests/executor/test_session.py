@@ -29,7 +29,12 @@ class Broker:
         self.headers = {"APCA-API-KEY-ID": ready["key_id"], "APCA-API-SECRET-KEY": ready["secret_key"]}
 
     def get(self, path: str, **query: str) -> Any:
-        return requests.get(f"{self.url}/v2{path}", headers=self.headers, params=query, timeout=5).json()
+        """Ask until the answer is no planned fault."""
+        for _ in range(5):
+            answer = requests.get(f"{self.url}/v2{path}", headers=self.headers, params=query, timeout=5)
+            if answer.status_code < 500:
+                break
+        return answer.json()
 
     def post(self, path: str, body: dict[str, str]) -> Any:
         return requests.post(f"{self.url}/v2{path}", headers=self.headers, json=body, timeout=5).json()

@@ -1,0 +1,77 @@
+"""A session in which the broker misbehaves still ends with ledger and broker equal, and no order twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from rehearsal import WEIGHTS, environment, executor, prepare, venue
+from sqlalchemy import text
+from test_session import DEADLINE_S, LATE, SPEED, Broker, assert_equal_to_the_broker
+
+from sql.ledger import Ledger
+
+FAULTS = {
+    "every second submit is accepted and answered with a 504": """
+[[fault]]
+kind = "accept_then_error"
+status = 504
+method = "POST"
+path = "/v2/orders"
+every = 2
+""",
+    "submits are cut off, fills are told twice, late and in the wrong order, or not at all": """
+[[fault]]
+kind = "accept_then_reset"
+method = "POST"
+path = "/v2/orders"
+at = 2
+[[fault]]
+kind = "duplicate_update"
+every = 2
+[[fault]]
+kind = "reorder_update"
+every = 3
+[[fault]]
+kind = "drop_update"
+event = "fill"
+every = 2
+[[fault]]
+kind = "abort"
+socket = "trading"
+time = "15:35"
+""",
+    "a third of the sweeps is answered with an error page": """
+[[fault]]
+kind = "error"
+status = 503
+method = "GET"
+path = "/v2/orders"
+every = 3
+""",
+}
+
+
+@pytest.mark.parametrize("name", sorted(FAULTS))
+def test_a_misbehaving_broker_costs_neither_a_fill_nor_an_order(
+    ledger: Ledger, tmp_path: Path, name: str
+) -> None:
+    plan = tmp_path / "faults.toml"
+    plan.write_text(FAULTS[name])
+    with ledger.session() as session:
+        prepare(session, tmp_path)
+    with venue("--cash", "1000000", *LATE, "--faults", str(plan), speed=SPEED) as ready:
+        run = executor("run", "--until-close", env=environment(ready, ledger, tmp_path), cwd=tmp_path)
+        _, err = run.communicate(timeout=DEADLINE_S)
+        broker = Broker(ready)
+        held = broker.positions()
+        assert run.returncode == 0, err
+        assert set(held) == set(WEIGHTS)
+        assert_equal_to_the_broker(ledger, broker)
+    with ledger.session() as session:
+        mode = session.execute(text("SELECT mode FROM ledger.book")).scalar_one()
+        doubled = session.execute(
+            text("SELECT symbol FROM ledger.orders GROUP BY symbol HAVING sum(filled_qty) > 1.02 * max(qty)")
+        ).all()
+    assert mode == "READY"
+    assert doubled == [], "no target was bought twice"
