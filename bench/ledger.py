@@ -182,7 +182,7 @@ def main() -> None:
                 print(
                     "Postgres",
                     session.execute(text("SHOW server_version")).scalar_one(),
-                    "| 1 transaction a call",
+                    "| tx/s of place count the withdrawal after each",
                 )
             print(f"{'':24}{'p50 ms':>9}{'p99 ms':>9}{'tx/s':>10}{'p50 / floor':>13}")
             for turn, writers in enumerate((1, 8, 16)):
