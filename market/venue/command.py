@@ -118,7 +118,7 @@ def read_rules(words: list[str]) -> Rules:
     except msgspec.ValidationError as reason:
         raise VenueError(f"--rule cannot be read: {reason}") from None
     for name, allowed in (("fills", ("strict", "paper")), ("replace_qty", ("total", "remainder")),
-                          ("wash_trade_status", (403, 422))):  # fmt: skip
+                          ("wash_trade_status", (403, 422)), ("luld_tier", (1, 2))):  # fmt: skip
         if getattr(rules, name) not in allowed:
             raise VenueError(
                 f"--rule {name} takes {' or '.join(map(str, allowed))}, not {getattr(rules, name)}"

@@ -82,6 +82,7 @@ class Control:
             **self._clock_view(),
             "session": exchange.session.day.isoformat(),
             "halted": sorted(exchange.halted),
+            "paused": exchange.restrictions.paused(),
             "sockets": {name: len(server.clients_of(name)) for name in ("trading", "data", "polygon")},
             "accounts": [
                 {

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from market.venue.frames import AlpacaJson, AlpacaMsgpack, pieces
+from market.venue.halts import special_of
 from market.venue.market_feed import Window
 
 CHANNELS = (
@@ -160,6 +161,9 @@ class DataConnection:
                 continue
             for symbol in symbols if "*" in wanted else wanted:
                 messages.extend(window.encoded(codec, channel, symbol))
+        if paused := self.subscriptions["statuses"]:
+            for event in window.statuses(symbols if "*" in paused else paused):
+                messages.append(codec.message(special_of(window.exchange, event).alpaca))
         for special in window.specials:
             wanted = self.subscriptions[special.channel]
             if special.symbol in wanted or "*" in wanted:

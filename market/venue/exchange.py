@@ -30,6 +30,7 @@ from market.venue.orders import WORKING, Order
 from market.venue.path import seed_of
 from market.venue.refusals import Refusal, missing, unprocessable
 from market.venue.replacing import replace_order
+from market.venue.restrictions import Restrictions
 from market.venue.sessions import Session
 from market.venue.tape import Quote, Tape
 from market.venue.timestamps import MILLISECOND, MINUTE, SECOND, rfc3339
@@ -53,6 +54,9 @@ class Rules:
     wash_trade_status: int = 403
     multiplier: Decimal = Decimal(2)
     replace_qty: str = "total"
+    luld: bool = True
+    luld_tier: int = 1
+    short_sale_restriction: bool = True
 
 
 @dataclass(slots=True)
@@ -105,6 +109,7 @@ class Exchange:
         self._queues = _Queues()
         self._update_number = 0
         self.groups = Groups(self)
+        self.restrictions = Restrictions(self)
         self.day = TradingDay(self)
         self.executions = Executions(self)
         self.intake = Intake(self)
@@ -239,8 +244,7 @@ class Exchange:
                 unlimited=paper,
                 levels=1 if paper else self.rules.depth_levels,
             )
-            if symbol in self.halted:
-                book.halt()
+            self.restrictions.watch_over(book)
         return book
 
     def find_order(self, account: Account, order_id: str) -> Order:
@@ -327,6 +331,11 @@ class Exchange:
     def wants(self, order: Order, ticks: int, available: Decimal) -> Decimal:
         """How much of what is offered the fill model lets the order take."""
         return self.executions.wanted(order, ticks, available)
+
+    def is_short(self, order: Order) -> bool:
+        """Whether the order opens or increases a short; a sale that closes a long never crosses into one."""
+        position = self.accounts[order.account].positions.get(order.symbol)
+        return not order.is_buy and (position is None or position.qty <= 0)
 
     def leave(self, order: Order, account: Account) -> None:
         book = self.books.get(order.symbol)

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from market.venue.decimals import PRICE_SCALE, to_ticks
+from market.venue.luld import ANY_PRICE
 from market.venue.market_feed import Special
+from market.venue.restrictions import RESUMED, SHORTS_RESTRICTED, StatusEvent
 from market.venue.timestamps import SECOND
 
 if TYPE_CHECKING:
@@ -32,7 +35,9 @@ _CTA_OF = {"T1": ("P", "News Pending"), "T2": ("D", "News Released (formerly New
 def status_message(exchange: Exchange, symbol: str, t: int, code: str, *, resume: bool) -> dict[str, Any]:
     """Alpaca's `s` message in the words of the symbol's tape."""
     letter = exchange.assets[symbol].tape_letter
-    if letter == "C":
+    if code == SHORTS_RESTRICTED:
+        sc, sm, rc, rm = "E", "Short Sale Restriction", "", ""
+    elif letter == "C":
         if resume:
             sc, sm, rc, rm = "T", "Trading Resumption", "T3", "News and Resumption Times"
         else:
@@ -45,6 +50,28 @@ def status_message(exchange: Exchange, symbol: str, t: int, code: str, *, resume
         sc, sm = "2", "Trading Halt"
         rc, rm = _CTA_OF.get(code, ("X", "Operational"))
     return {"T": "s", "S": symbol, "sc": sc, "sm": sm, "rc": rc, "rm": rm, "t": t, "z": letter}
+
+
+def polygon_status(exchange: Exchange, symbol: str, t: int, *, resume: bool) -> dict[str, Any]:
+    """Polygon's `LULD` event of a halt (17) or a resumption (18), with the last bands or 5 % about the price."""
+    lower, upper = exchange.restrictions.of(symbol).limits.at(t)
+    if (lower, upper) == ANY_PRICE:
+        ticks = to_ticks(exchange.mark(symbol))
+        lower, upper = ticks * 95 // 100, ticks * 105 // 100
+    letter = exchange.assets[symbol].tape_letter
+    return {"ev": "LULD", "T": symbol, "h": round(upper / PRICE_SCALE, 2), "l": round(lower / PRICE_SCALE, 2),
+            "i": [18 if resume else 17], "z": "ABC".index(letter) + 1, "t": t // 1_000_000,
+            "q": t // 1000 % 10**9}  # fmt: skip
+
+
+def special_of(exchange: Exchange, event: StatusEvent) -> Special:
+    """The messages that tell of a pause, its end, or a short sale restriction (Polygon has no word for that)."""
+    resume = event.kind == RESUMED
+    code = SHORTS_RESTRICTED if event.kind == SHORTS_RESTRICTED else "LUDP"
+    message = status_message(exchange, event.symbol, event.t, code, resume=resume)
+    told = event.kind != SHORTS_RESTRICTED
+    polygon = polygon_status(exchange, event.symbol, event.t, resume=resume) if told else None
+    return Special("statuses", event.symbol, message, polygon)
 
 
 class Halts:
@@ -71,16 +98,10 @@ class Halts:
         if symbol not in exchange.halted:
             return
         exchange.halted.discard(symbol)
-        book = exchange.books.get(symbol)
-        if book is not None:
-            book.resume(t)
-            exchange.watch(book)
+        exchange.restrictions.resume(symbol, t)
         self._announce(symbol, t, "", resume=True)
 
     def _announce(self, symbol: str, t: int, code: str, *, resume: bool) -> None:
         message = status_message(self._exchange, symbol, t, code, resume=resume)
-        price = float(self._exchange.mark(symbol))
-        polygon = {"ev": "LULD", "T": symbol, "h": round(price * 1.05, 2), "l": round(price * 0.95, 2),
-                   "i": [18 if resume else 17], "z": "ABC".index(message["z"]) + 1, "t": t // 1_000_000,
-                   "q": t // 1000 % 10**9}  # fmt: skip
+        polygon = polygon_status(self._exchange, symbol, t, resume=resume)
         self._feed.announce(Special("statuses", symbol, message, polygon))

@@ -7,7 +7,7 @@ symbol is sent when `conflate` is on; prints and bars are never dropped.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import time
 from decimal import Decimal
@@ -16,7 +16,9 @@ from typing import Any
 from market.venue.decimals import PRICE_SCALE
 from market.venue.exchange import Exchange
 from market.venue.frames import Codec, bar_message, polygon_bar
+from market.venue.luld import ANY_PRICE
 from market.venue.path import seed_of
+from market.venue.restrictions import StatusEvent
 from market.venue.tape import Bar, Print, Quote, SymbolTape
 from market.venue.timestamps import MILLISECOND, MINUTE, SECOND, new_york
 
@@ -43,13 +45,13 @@ class Window:
         self.start, self.end = start, end
         self.specials = specials
         self._feed = feed
-        self._exchange = feed.exchange
+        self.exchange = feed.exchange
         self._encoded: dict[tuple[str, str, str], list[bytes]] = {}
         self._bars: dict[tuple[str, int], list[Bar]] = {}
 
     def tape(self, symbol: str) -> SymbolTape | None:
         """The current session of `symbol`."""
-        return self._exchange.tape.on(symbol, self._exchange.session.day)
+        return self.exchange.tape.on(symbol, self.exchange.session.day)
 
     def quotes(self, symbol: str) -> list[Quote]:
         """Quotes of the window, only the newest when the feed conflates."""
@@ -61,17 +63,27 @@ class Window:
             return []
         if self._feed.conflate:
             low = high - 1
-        if symbol in self._exchange.halted:
+        if symbol in self.exchange.halted:
             return []
-        return [tape.quote(i) for i in range(low, high)]
+        limits = self.exchange.restrictions.of(symbol).limits
+        if not limits.pauses:
+            return [tape.quote(i) for i in range(low, high)]
+        return [tape.quote(i) for i in range(low, high) if not limits.paused(tape.quote_time(i))]
 
     def trades(self, symbol: str) -> list[Print]:
         """Prints of the window."""
         tape = self.tape(symbol)
-        if tape is None or symbol in self._exchange.halted:
+        if tape is None or symbol in self.exchange.halted:
             return []
         low, high = tape.trades_until(self.start), tape.trades_until(self.end)
-        return [tape.trade(i) for i in range(low, high)]
+        limits = self.exchange.restrictions.of(symbol).limits
+        if not limits.pauses:
+            return [tape.trade(i) for i in range(low, high)]
+        return [tape.trade(i) for i in range(low, high) if not limits.paused(tape.trade_time(i))]
+
+    def statuses(self, symbols: Collection[str]) -> list[StatusEvent]:
+        """Pauses, resumptions and short sale restrictions of the window."""
+        return self.exchange.restrictions.events(self.start, self.end, symbols)
 
     def bars(self, symbol: str, width: int) -> list[Bar]:
         """Bars of `width` that ended inside the window."""
@@ -82,7 +94,7 @@ class Window:
             bars = tape.bars(first, last, width) if tape is not None and last > first else []
             share = self._feed.skipped_share
             if share:
-                seed = self._exchange.seed
+                seed = self.exchange.seed
                 bars = [bar for bar in bars if seed_of(seed, "gap", symbol, bar.t) % 1000 >= share * 1000]
             self._bars[key] = bars
         return self._bars[key]
@@ -112,7 +124,7 @@ class Window:
         return found
 
     def _encode(self, codec: Codec, channel: str, symbol: str) -> Iterable[bytes]:
-        letter = self._exchange.assets[symbol].tape_letter
+        letter = self.exchange.assets[symbol].tape_letter
         if channel in ("quotes", "Q"):
             quotes = self.quotes(symbol)
             if self._feed.iex_gap and codec.letter == "V":
@@ -137,21 +149,13 @@ class Window:
         return []
 
     def _bands(self, symbol: str, letter: str, *, polygon: bool) -> list[dict[str, Any]]:
-        """The price bands once a minute: the mean print of five minutes, 5 % to each side (10 % at the ends).
-
-        Tier 1 above 3 USD; the other tiers are not modelled. The tape never trades outside its own day, so the
-        bands inform and pause nobody.
-        """
-        tape = self.tape(symbol)
-        if tape is None or not self.minute_passed() or not tape.session.is_regular(self.end):
+        """The price bands that trading is held to, once a minute."""
+        if not self.minute_passed():
             return []
-        low, high = tape.trades_until(self.end - 5 * MINUTE), tape.trades_until(self.end)
-        if high <= low:
+        lower, upper = self.exchange.restrictions.of(symbol).limits.at(self.end)
+        if (lower, upper) == ANY_PRICE:
             return []
-        reference = float(tape.price[low:high].mean()) / PRICE_SCALE
-        wide = self.end < tape.session.open + 15 * MINUTE or self.end >= tape.session.close - 25 * MINUTE
-        share = 0.10 if wide else 0.05
-        up, down = round(reference * (1 + share), 2), round(reference * (1 - share), 2)
+        up, down = round(upper / PRICE_SCALE, 2), round(lower / PRICE_SCALE, 2)
         if polygon:
             return [{"ev": "LULD", "T": symbol, "h": up, "l": down, "i": [2], "z": "ABC".index(letter) + 1,
                      "t": self.end // MILLISECOND, "q": self.end // 1000 % 10**9}]  # fmt: skip

@@ -7,6 +7,8 @@ Rules (the strict model; see docs/venue.md):
   when prints happen. A print better than its price fills it; a print at its price first eats the size that was
   displayed when it joined (its queue).
 * Better price first, then first come. Accounts share the displayed size and never trade with each other.
+* Nothing trades outside the price bands, and a restricted short sale never at the bid or below it, unless it rests
+  there because the market came to it (restrictions.py says when).
 * Shares taken in a minute stay under `participation` of that minute's volume (one round lot is always allowed).
 
 Nothing depends on how often the venue is asked: the book computes when the tape next concerns one of its orders,
@@ -22,6 +24,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from market.venue.decimals import to_price, to_ticks
+from market.venue.luld import ANY_PRICE, PriceLimits
 from market.venue.orders import Order
 from market.venue.tape import EXTENDED, OPENING, Print, SymbolTape
 from market.venue.timestamps import MINUTE
@@ -46,6 +49,9 @@ class Floor(Protocol):
     def wants(self, order: Order, ticks: int, available: Decimal) -> Decimal:
         """How much of `available` the order takes at `ticks` (everything, unless a fill model says less)."""
 
+    def is_short(self, order: Order) -> bool:
+        """Whether the order opens or increases a short position."""
+
 
 class Book:
     """The working orders of one symbol and where the tape stands for it."""
@@ -69,6 +75,8 @@ class Book:
         self._participation = Decimal(str(participation))
         self._unlimited = unlimited
         self._levels = levels
+        self._limits: PriceLimits | None = None
+        self._shorts_from = NEVER
         self._quote = -1
         self._processed = 0
         self._minute = -1
@@ -110,6 +118,10 @@ class Book:
         self._match_quote(t)
         self.refresh(t)
 
+    def restrict(self, limits: PriceLimits, shorts_from: int) -> None:
+        """The session's price bands, and the instant from which short sales are restricted."""
+        self._limits, self._shorts_from = limits, shorts_from
+
     def open_day(self, tape: SymbolTape | None) -> None:
         """Start on another session's tape."""
         self.tape = tape
@@ -128,7 +140,7 @@ class Book:
         """Shares a fill-or-kill order could have at once."""
         self._sync(t)
         ticks = self.ask if order.is_buy else self.bid
-        if ticks <= 0 or not _reaches(order, ticks) or self.halted:
+        if ticks <= 0 or not _reaches(order, ticks) or self.halted or self._forbidden(order, ticks, t):
             return Decimal(0)
         return self._offered(order, t)
 
@@ -206,6 +218,8 @@ class Book:
                 if order.limit_price is not None and not level:
                     order.resting = True  # the market left it: from here on it makes
                 return
+            if self._forbidden(order, ticks, t):
+                return  # not a maker by this: it asks again at the next quote
             if level:
                 # Depth beyond the best quote is modelled: each further tick shows as much again.
                 shown = (
@@ -213,7 +227,7 @@ class Book:
                     if (self.tape is not None)
                     else Decimal(0)
                 )
-            price = to_ticks(order.limit_price) if order.resting and order.limit_price is not None else ticks
+            price = self._own_price(order, t) if order.resting and order.limit_price is not None else ticks
             offered = self._offered(order, t) if not level else min(shown, self._allowance(t))
             qty = self._fit(order, price, offered)
             if qty <= 0:
@@ -231,6 +245,9 @@ class Book:
         assert order.limit_price is not None
         limit = to_ticks(order.limit_price)
         beyond = trade.price < limit if order.is_buy else trade.price > limit
+        lower, upper = self._bands(t)
+        if not lower <= trade.price <= upper:
+            return Decimal(0)
         used = Decimal(0)
         if not beyond:
             if trade.price != limit:
@@ -242,10 +259,11 @@ class Book:
                 )
             used = min(Decimal(order.queue_ahead), left)
             order.queue_ahead -= int(used)
-        qty = self._fit(order, limit, min(left - used, self._allowance(t)))
+        price = self._own_price(order, t)
+        qty = self._fit(order, price, min(left - used, self._allowance(t)))
         if qty > 0:
             self._taken += qty
-            self._floor.filled(order, qty, limit, t)
+            self._floor.filled(order, qty, price, t)
             used += qty
         return used
 
@@ -263,6 +281,24 @@ class Book:
             self._floor.elected(order, t)
             if order.in_book:
                 self._arrive(order, t)
+
+    # --- what the rules allow ----------------------------------------------------------------------------
+
+    def _bands(self, t: int) -> tuple[int, int]:
+        return ANY_PRICE if self._limits is None else self._limits.at(t)
+
+    def _forbidden(self, order: Order, ticks: int, t: int) -> bool:
+        """Outside the bands, or a restricted short sale that would hit the bid instead of waiting above it."""
+        lower, upper = self._bands(t)
+        if not lower <= ticks <= upper:
+            return True
+        return t >= self._shorts_from and not order.resting and self._floor.is_short(order)
+
+    def _own_price(self, order: Order, t: int) -> int:
+        """What a resting order trades at: its limit, or the band where its limit lies beyond."""
+        assert order.limit_price is not None
+        lower, upper = self._bands(t)
+        return min(max(to_ticks(order.limit_price), lower), upper)
 
     # --- how much ----------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from market.venue.frames import PolygonJson, pieces
+from market.venue.halts import special_of
 from market.venue.market_feed import Window
 
 TOPICS = ("T", "Q", "A", "AM", "LULD", "FMV", "NOI")
@@ -103,6 +104,11 @@ class PolygonConnection:
                 continue
             for symbol in symbols if "*" in wanted else wanted:
                 messages.extend(window.encoded(self.codec, topic, symbol))
+        if paused := self.topics["LULD"]:
+            for event in window.statuses(symbols if "*" in paused else paused):
+                told = special_of(window.exchange, event).polygon
+                if told is not None:
+                    messages.append(self.codec.message(told))
         for special in window.specials:
             wanted = self.topics.get(_SPECIAL_TOPIC.get(special.channel, ""), {})
             if special.polygon is not None and (special.symbol in wanted or "*" in wanted):

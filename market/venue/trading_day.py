@@ -61,6 +61,7 @@ class TradingDay:
                 position.basis_today = position.qty * closing[position.symbol]
         for symbol, book in self._exchange.books.items():
             book.open_day(self._exchange.tape.on(symbol, self._exchange.session.day))
+            self._exchange.restrictions.watch_over(book)
         self._corporate_actions(t)
         self.schedule(t)
 
