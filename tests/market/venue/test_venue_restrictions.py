@@ -211,6 +211,16 @@ def test_an_order_beyond_a_band_trades_once_the_market_is_back_inside() -> None:
     assert (order.status, order.filled_avg_price) == ("filled", Decimal("104.01"))
 
 
+def test_a_print_outside_the_bands_fills_nobody() -> None:
+    tape = planted((at(10), 107.0), (at(10, 10), 100.0))
+    tape.price[(at(10, 5) - SESSION.open) // STEP] = 1_060_000
+    exchange = exchange_on(tape)
+    exchange.advance(at(10))
+    order = place(exchange, type="limit", limit_price="106")
+    exchange.advance(at(10, 5))
+    assert (order.resting, order.filled_qty) == (True, 0)
+
+
 def test_without_the_rule_the_same_path_trades_on() -> None:
     exchange = exchange_on(planted((at(10), 106.0)), Rules(luld=False))
     exchange.advance(at(10, 20))
@@ -286,6 +296,16 @@ def test_a_restricted_short_sale_above_the_bid_rests_and_fills() -> None:
     exchange.advance(at(51))
     order = place(exchange, side="sell", type="limit", limit_price="90.50")
     assert order.status == "new"
+    exchange.advance(at(71))
+    assert (order.status, order.filled_avg_price) == ("filled", Decimal("90.50"))
+
+
+def test_a_resting_short_sale_may_meet_a_bid_that_comes_to_it() -> None:
+    tape = planted(*SLOW_FALL, (at(70), 91.0))
+    tape.price[(at(70) - SESSION.open) // STEP :] = 900_000  # the quote comes through, no print does
+    exchange = exchange_on(tape)
+    exchange.advance(at(51))
+    order = place(exchange, side="sell", type="limit", limit_price="90.50")
     exchange.advance(at(71))
     assert (order.status, order.filled_avg_price) == ("filled", Decimal("90.50"))
 
