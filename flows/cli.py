@@ -181,7 +181,7 @@ def up(
 @app.command()
 def notify() -> None:
     """Deliver alerts from the ledger as they come, until Ctrl-C; `up` does so too."""
-    from flows.notify import deliver_forever
+    from flows.alerts import deliver_forever
     from flows.workspace import open_workspace
 
     with open_workspace() as work:

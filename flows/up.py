@@ -9,8 +9,8 @@ from pathlib import Path
 from rich.console import Console
 
 from executor.settings import load_settings
+from flows.alerts import EVERY_S, deliver_now
 from flows.errors import FlowError, ServerError
-from flows.notify import EVERY_S, deliver_now
 from flows.process import ChildProcess
 from flows.schedule import table
 from flows.server import PrefectServer, deploy, running_server, start_worker

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from flows.alerts import deliver_forever
 from flows.errors import FlowError
-from flows.notify import deliver_forever
 from flows.workspace import open_workspace
 from reports.mailbox import Mailbox
 
