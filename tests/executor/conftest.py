@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,3 +22,15 @@ def terminal(
 ) -> Terminal:
     """A terminal on an empty ledger."""
     return Terminal(monkeypatch, capsys, tmp_path, ledger)
+
+
+@pytest.fixture(autouse=True)
+def no_executor_is_left_behind() -> Iterator[None]:
+    """A failed test must not leave a process that trades on."""
+    yield
+    stage = sys.modules.get("rehearsal")
+    while stage is not None and stage.STARTED:
+        process = stage.STARTED.pop()
+        if process.poll() is None:
+            process.kill()
+            process.wait()

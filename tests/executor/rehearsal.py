@@ -32,6 +32,9 @@ from sql.tables import DataSet, Instrument, RiskSnapshot, Signal, SignalBatch
 
 SESSION = dt.date(2022, 12, 28)
 AS_OF = dt.date(2022, 12, 27)
+STARTED: list[subprocess.Popen[str]] = []
+"""Every executor a test started; a fixture ends those that a failed test left behind."""
+
 WEIGHTS = {"AAPL": "0.08", "JNJ": "0.08", "XOM": "0.06", "KO": "0.07", "MSFT": "0.05"}
 
 
@@ -137,7 +140,7 @@ def environment(ready: dict[str, Any], ledger: Ledger, folder: Path) -> dict[str
 def executor(*words: str, env: dict[str, str], cwd: Path) -> subprocess.Popen[str]:
     """The executor's command in a process of its own."""
     code = "from executor.cli import main; main()"
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-c", code, *words],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "COLUMNS": "160", **env},
         cwd=cwd,
@@ -145,3 +148,5 @@ def executor(*words: str, env: dict[str, str], cwd: Path) -> subprocess.Popen[st
         stderr=subprocess.PIPE,
         text=True,
     )
+    STARTED.append(process)
+    return process
