@@ -22,7 +22,6 @@ from sqlmodel import Session
 
 from sql.anchors import Anchor
 from sql.errors import LedgerError
-from sql.tables import AuditLog
 
 GENESIS = hashlib.sha256(b"sallyport:genesis").digest()
 EXPORT_VERSION = 1
@@ -65,14 +64,6 @@ def append(session: Session, kind: str, ref: str, body: dict[str, Any]) -> int:
     canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), default=str)
     statement = text("SELECT ledger.append_audit(:kind, :ref, :body)")
     return int(session.execute(statement, {"kind": kind, "ref": ref, "body": canonical}).scalar_one())
-
-
-def link_hash(row: AuditLog) -> bytes:
-    """The hash a row must carry, from its own fields and its predecessor's hash."""
-    micros = (row.at - _EPOCH) // dt.timedelta(microseconds=1)
-    return chain_hash(
-        Link(row.seq, micros, row.actor, row.kind, row.ref, row.body, row.prev_hash, row.hash), row.prev_hash
-    )
 
 
 def chain_hash(link: Link, previous: bytes) -> bytes:

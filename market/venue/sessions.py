@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from datetime import date, time, timedelta
+from datetime import date, time
 
 from market import calendar
 from market.venue.timestamps import from_datetime, new_york, new_york_date
@@ -92,8 +92,3 @@ def settlement_date(day: date) -> date:
 def minute_start(t: int) -> int:
     """The start of the minute that `t` is in."""
     return t - t % 60_000_000_000
-
-
-def days_between(start: date, end: date) -> list[date]:
-    """Calendar days from `start` to `end`, both included."""
-    return [start + timedelta(days=n) for n in range((end - start).days + 1)]

@@ -18,7 +18,7 @@ from market.errors import CalendarError
 from market.venue.daily import DailyBar, DailyHistory
 from market.venue.decimals import PRICE_SCALE
 from market.venue.sessions import Session, session_on
-from market.venue.timestamps import MINUTE, new_york_date
+from market.venue.timestamps import MINUTE
 
 REGULAR, OPENING, CLOSING, EXTENDED = 0, 1, 2, 3
 """What kind of print a trade is: regular session, opening cross, closing cross, outside regular hours."""
@@ -280,7 +280,3 @@ class Tape:
             today = self.history.on(symbol, day)
             self._splits[key] = today.split if today is not None and today.split > 0 else 1.0
         return round(previous.close * PRICE_SCALE / self._splits[key])
-
-    def day_of(self, t: int) -> date:
-        """The New York calendar day at `t`."""
-        return new_york_date(t)
