@@ -162,12 +162,15 @@ def test_a_folder_that_is_not_a_demos_is_never_touched(tmp_path: Path):
 def test_two_demos_do_not_share_a_folder(tmp_path: Path):
     state = tmp_path / "demo"
     fresh_folder(state)
-    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", "demo"])
+    started = "import time; print('up', flush=True); time.sleep(600)"
+    other = subprocess.Popen([sys.executable, "-c", started, "demo"], stdout=subprocess.PIPE)
     try:
+        # A process has no command line to read for a moment after exec, although Popen has returned.
+        assert other.stdout is not None and other.stdout.readline() == b"up\n"
         (state / ".sallyport-demo").write_text(f"{other.pid}\n")
         with pytest.raises(DemoError, match=f"another demo \\(process {other.pid}\\) runs in"):
             fresh_folder(state)
     finally:
         other.kill()
-        other.wait()
+        other.communicate()
     assert fresh_folder(state) is not None
