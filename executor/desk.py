@@ -1,0 +1,176 @@
+"""The core at work: events go in one at a time, its commands are carried out in their order.
+
+Nothing else may speak to the engine while a command is under way; the ledger is always written before
+the broker is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from executor.broker import Broker
+from executor.core.commands import (
+    Alert,
+    Cancel,
+    Command,
+    EnterMode,
+    FinishBatch,
+    Record,
+    Refuse,
+    Reserve,
+    Submit,
+)
+from executor.core.engine import Engine
+from executor.core.events import Event, ModeSeen, OrderEvidence, Reserved
+from executor.core.modes import Mode
+from executor.core.orders import Evidence, State
+from executor.journal import Journal
+from executor.market_day import MarketDay
+from executor.marks import Marks
+from executor.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class Desk:
+    """One account's engine with its ledger and its broker.
+
+    Attributes
+    ----------
+    turn : asyncio.Lock
+        Held while an event and all it leads to are worked; fills that come early wait for it.
+    order_ids : dict
+        The broker's order id to ours.
+    sweep_now : asyncio.Event
+        Set when something must be looked up at the broker without waiting for the next sweep.
+    fail : callable
+        Ends the executor with an error.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        day: MarketDay,
+        journal: Journal,
+        broker: Broker,
+        engine: Engine,
+        *,
+        say: Callable[[str], None],
+        fail: Callable[[BaseException], None],
+    ) -> None:
+        self.settings = settings
+        self.day = day
+        self.clock = day.clock
+        self.journal = journal
+        self.broker = broker
+        self.engine = engine
+        self.say = say
+        self.fail = fail
+        self.marks = Marks(day, journal, engine)
+        self.turn = asyncio.Lock()
+        self.sweep_now = asyncio.Event()
+        self.order_ids: dict[str, str] = {
+            o.broker_order_id: o.client_order_id for o in engine.orders.values() if o.broker_order_id
+        }
+        self.kill_file = settings.state_dir / "KILL"
+
+    async def tell(self, event: Event) -> None:
+        """Let the engine decide, and carry its commands out in order, one event at a time."""
+        async with self.turn:
+            pending = self.engine.decide(event)
+            while pending:
+                command, *pending = pending
+                answer = await self._carry_out(command)
+                if answer is not None:
+                    pending = self.engine.decide(answer) + pending
+
+    async def _carry_out(self, command: Command) -> Event | None:
+        match command:
+            case Reserve(intent=intent):
+                assert intent.client_order_id is not None
+                await self.marks.write_first()
+                ok, reason = await self.journal.place(intent)
+                return Reserved(
+                    **self.day.stamp(), client_order_id=intent.client_order_id, ok=ok, reason=reason
+                )
+            case Refuse():
+                await self.journal.refuse(command.intent, command.reason)
+            case Record():
+                await self._record(command)
+            case Submit():
+                return await self._submit(command)
+            case Cancel():
+                if not await self.broker.cancel(command.broker_order_id):
+                    self.sweep_now.set()
+                    return self.evidence(command.client_order_id, Evidence.WORKING, reason="cancel not taken")
+            case EnterMode():
+                self.say(f"mode {command.mode}: {command.reason}")
+                await self.journal.tighten(command.mode, command.reason)
+            case Alert():
+                await self.journal.alert(
+                    command.severity, command.kind, command.title, command.body, command.ref
+                )
+            case FinishBatch():
+                await self.journal.finish_batch(command.batch_id, command.note)
+                self.say(f"batch {command.batch_id[:8]} done: {command.note}")
+        return None
+
+    async def obey_kill_file(self) -> None:
+        """A kill file counts as a kill; the file works when nothing else does."""
+        await self.journal.rows("SELECT kill('kill file', %s, false)", f"{self.kill_file} exists")
+        self.engine.decide(ModeSeen(**self.day.stamp(), mode=Mode.HALTED, killed=True, flatten=False))
+
+    async def _record(self, command: Record) -> None:
+        if command.state is State.SENDING and not self.engine.killed and self.kill_file.exists():
+            await self.obey_kill_file()  # the ledger now withdraws the intent instead of sending it
+        held = await self.journal.set_state(
+            command.client_order_id,
+            command.state,
+            command.broker_order_id,
+            command.broker_status,
+            command.reason,
+        )
+        if command.broker_order_id:
+            self.order_ids[command.broker_order_id] = command.client_order_id
+        if held is State.VOID:
+            self.engine.orders[command.client_order_id].state = State.VOID
+
+    async def _submit(self, command: Submit) -> Event | None:
+        """Send once, unless the last look at the ledger withdrew the intent."""
+        if self.engine.orders[command.client_order_id].state is State.VOID:
+            return None
+        outcome = await self.broker.submit(
+            command.client_order_id, command.symbol, command.side, command.qty, command.limit_price
+        )
+        await self.journal.raw("orders", command.client_order_id, outcome.order or {"reason": outcome.reason})
+        if outcome.evidence is Evidence.AMBIGUOUS:
+            self.sweep_now.set()
+        order = outcome.order
+        return self.evidence(
+            command.client_order_id,
+            outcome.evidence,
+            broker_order_id=order["id"] if order else None,
+            broker_status=order["status"] if order else None,
+            broker_filled=Decimal(order.get("filled_qty") or 0) if order else None,
+            reason=outcome.reason,
+        )
+
+    def evidence(self, client_order_id: str, evidence: Evidence, **more: Any) -> OrderEvidence:
+        """Something learnt about an order, stamped now."""
+        return OrderEvidence(**self.day.stamp(), client_order_id=client_order_id, evidence=evidence, **more)
+
+    async def halt(self, reason: str, *, flat: bool = False) -> None:
+        """Halt, unless a flattening is under way that has not ended flat."""
+        if self.engine.mode is Mode.FLATTENING and not flat:
+            return  # the way out is not broken off; the alert has been raised
+        self.say(f"HALTED: {reason}")
+        await self.journal.tighten(Mode.HALTED, reason)
+        await self.tell(
+            ModeSeen(
+                **self.day.stamp(), mode=Mode.HALTED, killed=self.engine.killed, flatten=self.engine.flatten
+            )
+        )
