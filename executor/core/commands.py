@@ -16,8 +16,21 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     """Base of all commands."""
 
 
+class Leg(msgspec.Struct, frozen=True, kw_only=True):
+    """A protective leg sent with its entry: a take-profit (limit) or a stop-loss (stop, stop-limit)."""
+
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+
+
 class Intent(msgspec.Struct, frozen=True, kw_only=True):
-    """An order as decided, with everything it was decided on."""
+    """An order as decided, with everything it was decided on.
+
+    Order terms beyond the plain limit order: ``order_type`` and ``time_in_force`` in the broker's
+    words (``limit stop stop_limit``; ``day gtc opg cls``), ``order_class`` (``""``, ``bracket``,
+    ``oto``) with its legs. ``worst_price`` is the price the ledger reserves at: the limit, or for an
+    order without one the worst it may fill at.
+    """
 
     client_order_id: str | None
     symbol: str
@@ -36,6 +49,16 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     cost_estimate: dict[str, float]
     order_type: str = "limit"
     time_in_force: str = "day"
+    strategy: str = ""
+    stop_price: Decimal | None = None
+    trail: Decimal | None = None
+    order_class: str = ""
+    take_profit: Leg | None = None
+    stop_loss: Leg | None = None
+    extended_hours: bool = False
+    parent_client_order_id: str | None = None
+    replaces_client_order_id: str | None = None
+    worst_price: Decimal | None = None
 
 
 class Reserve(Command, frozen=True, kw_only=True):
@@ -62,11 +85,40 @@ class Record(Command, frozen=True, kw_only=True):
 
 
 class Submit(Command, frozen=True, kw_only=True):
-    """Send the order, once; answered by ``OrderEvidence``."""
+    """Send the order, once; answered by ``OrderEvidence``.
+
+    The same id may be sent again after quarantine (the broker refuses a second order of one id, so
+    it exists at most once); ``repeat`` says so.
+    """
 
     client_order_id: str
     symbol: str
     side: str
+    qty: Decimal
+    limit_price: Decimal
+    order_type: str = "limit"
+    time_in_force: str = "day"
+    stop_price: Decimal | None = None
+    trail: Decimal | None = None
+    order_class: str = ""
+    take_profit: Leg | None = None
+    stop_loss: Leg | None = None
+    extended_hours: bool = False
+    repeat: bool = False
+
+
+class Replace(Command, frozen=True, kw_only=True):
+    """Ask the broker to go on with a working order at another price (PATCH), under our new client id.
+
+    Answered by ``OrderEvidence`` for the new id (WORKING with the new broker id, REFUSED, AMBIGUOUS)
+    and, once the broker shows it, by ``Replaced`` for the old one.
+    """
+
+    client_order_id: str
+    """Of the order that goes on: reserved in the ledger like any other."""
+    replaces_client_order_id: str
+    broker_order_id: str
+    """Of the order that is replaced."""
     qty: Decimal
     limit_price: Decimal
 
@@ -76,6 +128,16 @@ class Cancel(Command, frozen=True, kw_only=True):
 
     client_order_id: str
     broker_order_id: str
+
+
+class ConfirmEquity(Command, frozen=True, kw_only=True):
+    """Ask the second source (the broker's account) for the equity; answered by ``EquityConfirmed``."""
+
+    reason: str
+
+
+class ConfirmFlat(Command, frozen=True, kw_only=True):
+    """Ask the broker what it still shows; answered by ``BrokerFlat``."""
 
 
 class EnterMode(Command, frozen=True, kw_only=True):

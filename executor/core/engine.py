@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
-from executor.core import gate, planner
+from executor.core import events, gate, planner
 from executor.core.book import ZERO, Book
 from executor.core.commands import (
     Alert,
@@ -141,6 +141,8 @@ class Engine:
                 return []
             case Timer():
                 return self._on_timer(event)
+            case _ if type(event) in events.NOT_ACTED_ON_YET:
+                return []
         raise TypeError(f"the engine does not know the event {type(event).__name__}")
 
     def _on_batch(self, event: Batch) -> list[Command]:

@@ -37,6 +37,7 @@ class Evidence(StrEnum):
     REFUSED = "the broker's definite refusal"
     AMBIGUOUS = "no answer, or one that proves nothing"
     CANCEL_SENT = "a cancel was sent"
+    NOT_FOUND = "neither the look-up nor the full list shows it"
     ABSENT = "proven never to have reached the broker"
 
 
@@ -53,6 +54,7 @@ TRANSITIONS: dict[tuple[State, Evidence], State] = {
     (S.UNKNOWN, E.REFUSED): S.REJECTED,
     (S.UNKNOWN, E.SEND): S.SENDING,
     (S.UNKNOWN, E.AMBIGUOUS): S.UNKNOWN,
+    (S.UNKNOWN, E.NOT_FOUND): S.UNKNOWN,
     (S.UNKNOWN, E.ABSENT): S.EXPIRED_UNSENT,
     (S.LIVE, E.WORKING): S.LIVE,
     (S.LIVE, E.CANCEL_SENT): S.CANCELING,
