@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, LargeBinary, Numeric, Text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlmodel import Field
 
 from sql.tables import LedgerTable
@@ -126,12 +126,20 @@ class RawMessage(LedgerTable, table=True):
     id: int = Field(primary_key=True, sa_type=BigInteger)
     received_at: dt.datetime = _time(primary_key=True)
     channel: str
-    """``trade_updates``, ``orders``, ``activities`` ..."""
+    """``rest`` or ``trade_updates``; before bytes were kept: ``orders``, ``activities``."""
     direction: str
-    ref: str
-    """Our order's id, or the activity's, where there is one."""
-    body: str = Field(sa_column=Column(Text, nullable=False))
+    refs: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
+    """Every order (our id or the broker's) and activity it brings news of."""
+    body: bytes = Field(sa_type=LargeBinary)
     sha256: bytes = Field(sa_type=LargeBinary)
+    message_id: uuid.UUID
+    """Given when it arrived: a message that was spooled and stored too is one message."""
+    request: str = ""
+    """Method and address of the call that was answered; empty for a frame."""
+    status: int | None = None
+    headers: dict[str, Any] = _json()
+    failure: str = ""
+    """Why there is no answer (a timeout, a reset), where there is none."""
 
 
 class Reservation(LedgerTable, table=True):

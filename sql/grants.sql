@@ -50,7 +50,7 @@ GRANT EXECUTE ON FUNCTION
   ledger.record_cash(int, text, text, numeric, text),
   ledger.record_corporate_action(int, text, text, numeric, numeric, text), ledger.open_book(int, numeric, jsonb),
   ledger.mark_equity(int, jsonb), ledger.record_reconciliation(int, jsonb),
-  ledger.record_raw(text, text, text, text), ledger.record_clock_sample(text, numeric, numeric),
+  ledger.record_raw(text, text, text[], bytea, text, int, jsonb, text, timestamptz, uuid), ledger.record_clock_sample(text, numeric, numeric),
   ledger.record_release(text, text, text, jsonb)
   TO sallyport_executor;
 

@@ -229,9 +229,7 @@ def _fills(session: Session, built: Rebuilt) -> Iterable[Difference]:
 
 def _raw(session: Session, built: Rebuilt) -> Iterable[Difference]:
     """Raw messages carry the hash the chain says; months that retention dropped are gone, and that is said there."""
-    rows = session.execute(
-        text("SELECT id, encode(sha256(convert_to(body, 'UTF8')), 'hex') AS hash FROM ledger.raw_message")
-    )
+    rows = session.execute(text("SELECT id, encode(sha256(body), 'hex') AS hash FROM ledger.raw_message"))
     stored = {row.id: row.hash for row in rows}
     oldest = min(stored, default=0) if built.months_dropped else 0
     for ref in sorted(

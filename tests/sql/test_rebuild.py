@@ -28,7 +28,7 @@ def book(ledger: Ledger) -> StandingBook:
     book.fill(sold, "20", "101.25", key="k3")
     book.place("BBB", qty="5")
     book.call("record_cash(:e, 'a1', 'fees', -0.07, 'TAF')")
-    book.call("record_raw('trade_updates', 'in', 'x', '{\"a\": 1}')")
+    book.call("record_raw('trade_updates', 'in', '{x}', '{\"a\": 1}')")
     book.call("record_corporate_action(:e, 'split-1', 'AAA', 20, 0, '2 for 1')")
     book.call("record_adjustment('ann', 'rounding', -0.01)")
     return book

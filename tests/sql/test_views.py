@@ -32,6 +32,9 @@ PROMISED = {
         "signal_id batch_id arrival_price shortfall_usd"
     ),
     "v_limits": ("version effective_from author reason name value tighter in_force"),
+    "v_messages": (
+        "message received_at channel direction request status headers failure refs bytes body sha256"
+    ),
     "v_mode": (
         "environment account epoch holder mode mode_reason mode_since killed flatten heartbeat_at "
         "market_time feed_age_ms silent_s limit_version audit_seq ledger_id"
