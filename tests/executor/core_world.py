@@ -70,12 +70,12 @@ class World:
             )
         )  # fmt: skip
 
-    def batch(self, weights: dict[str, str], risk: RiskSnapshot | None = None) -> None:
+    def batch(self, weights: dict[str, str], risk: RiskSnapshot | None = None, **fields: Any) -> None:
         targets = tuple(Target(f"{i:032x}", s, Decimal(w)) for i, (s, w) in enumerate(weights.items(), 1))
         self.engine.decide(
             Batch(
-                market_time=self.at, now_ns=self.now_ns, batch_id="b1", valid_until=CLOSE, targets=targets,
-                snapshot=risk or snapshot(), legs={},
+                market_time=self.at, now_ns=self.now_ns, targets=targets, snapshot=risk or snapshot(),
+                **({"batch_id": "b1", "valid_until": CLOSE, "legs": {}} | fields),
             )
         )  # fmt: skip
 

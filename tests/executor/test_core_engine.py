@@ -99,7 +99,7 @@ def test_an_unknown_order_blocks_its_symbol_and_keeps_its_reservation() -> None:
     world.tell(OrderEvidence, client_order_id=cid, evidence=Evidence.AMBIGUOUS, reason="timeout")
     assert world.engine.orders[cid].state is State.UNKNOWN
     assert reserves(world.tick(60)) == {}
-    assert [o.client_order_id for o in world.engine._open_orders()] == [cid]
+    assert [o.client_order_id for o in world.engine.open_orders()] == [cid]
 
 
 def test_a_fill_after_proof_of_absence_halts() -> None:
@@ -169,21 +169,11 @@ def test_the_batch_is_finished_when_every_target_is_held() -> None:
 
 
 def test_an_expired_batch_sends_nothing() -> None:
-    from core_world import CLOSE, OPEN
-
-    from executor.core.events import Timer
+    from core_world import OPEN
 
     world = World()
-    world.batch({"AAA": "0.05"})
-    world.engine.batch = type(world.engine.batch)(  # type: ignore[misc]
-        **{
-            **{f: getattr(world.engine.batch, f) for f in world.engine.batch.__struct_fields__},
-            "valid_until": OPEN,
-        }
-    )
-    commands = world.engine.decide(
-        Timer(market_time=world.at, now_ns=world.now_ns, session_open=OPEN, session_close=CLOSE)
-    )
+    world.batch({"AAA": "0.05"}, valid_until=OPEN)
+    commands = world.tick()
     assert reserves(commands) == {}
     assert [c.note for c in commands if isinstance(c, FinishBatch)] == ["expired"]
 
@@ -422,7 +412,7 @@ def test_a_doubtful_exit_is_counted_before_another_is_sent() -> None:
 
 def test_a_halt_does_not_break_off_a_flattening() -> None:
     world = World(positions={"AAA": "40"}, mode=Mode.FLATTENING)
-    assert world.engine._tighten(Mode.HALTED, "a late fill") == []
+    assert world.engine.tighten(Mode.HALTED, "a late fill") == []
     assert world.engine.mode is Mode.FLATTENING
 
 

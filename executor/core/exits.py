@@ -1,0 +1,52 @@
+"""The way out: bringing positions down without a signal, which no limit or breaker blocks."""
+
+from __future__ import annotations
+
+from decimal import ROUND_DOWN, Decimal
+
+from executor.core import planner
+from executor.core.book import ZERO
+from executor.core.commands import Command
+from executor.core.events import Timer
+from executor.core.known import Known
+from executor.core.orders import State
+from executor.core.proposal import propose
+
+
+def flatten(known: Known, event: Timer) -> list[Command]:
+    """Close every position; one order a symbol at a time."""
+    return bring_down(known, dict.fromkeys(known.book.positions, ZERO), event)
+
+
+def plan_reduction(known: Known) -> None:
+    """Scale the book itself where no batch is left whose targets would be scaled."""
+    scale = known.limits["drawdown_scale"]
+    known.reduce_to = {
+        symbol: (held * scale).quantize(Decimal(1), rounding=ROUND_DOWN)
+        for symbol, held in known.book.positions.items()
+    }
+
+
+def bring_down(known: Known, goals: dict[str, Decimal], event: Timer) -> list[Command]:
+    """Bring positions down to their goals, each symbol by itself.
+
+    A symbol waits for its own open orders, except those whose fate is unknown: what such an order
+    may still take off is left to it, the rest is not held up.
+    """
+    open_orders = known.open_orders()
+    blocked = {o.symbol for o in open_orders if o.state is not State.UNKNOWN}
+    blocked |= {i.symbol for i in known.intents.values()}
+    commands: list[Command] = []
+    for symbol, goal in sorted(goals.items()):
+        held, quote = known.held(symbol), known.quotes.get(symbol)
+        if symbol in blocked or quote is None or event.now_ns < known.retry_ns.get(symbol, 0):
+            continue
+        side = "sell" if held > 0 else "buy"
+        doubtful = sum((o.remaining for o in open_orders if o.symbol == symbol and o.side == side), ZERO)
+        sure = max(abs(held) - doubtful, abs(goal)).copy_sign(held)
+        wanted = planner.draft(symbol, sure, goal, known.equity or ZERO, quote, known.limits, None)
+        if wanted is not None:
+            commands += propose(known, wanted, None, None, event)
+        elif not doubtful:
+            known.reduce_to.pop(symbol, None)  # as near to its goal as an order can bring it
+    return commands
