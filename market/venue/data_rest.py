@@ -7,9 +7,10 @@ import binascii
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator
-from datetime import date, time
+from datetime import time
 from typing import Any
 
+from market.venue.corporate_actions import data_actions
 from market.venue.decimals import PRICE_SCALE
 from market.venue.exchange import Exchange
 from market.venue.messages import Answer, Request
@@ -75,7 +76,7 @@ class DataRest:
         if parts[0] == "v1beta1" and parts[1:] == ["news"]:
             return Answer(200, {"news": [], "next_page_token": None})
         if parts in (["v1", "corporate-actions"], ["v1beta1", "corporate-actions"]):
-            return Answer(200, self._corporate_actions(request.query))
+            return Answer(200, data_actions(self.exchange, request.query))
         if parts[:3] == ["v1beta1", "screener", "stocks"] and len(parts) == 4:
             return self._screener(parts[3], request.query)
         raise missing("endpoint not found.")
@@ -287,42 +288,6 @@ class DataRest:
             if days:
                 found[symbol] = list(days.values())
         return found
-
-    def _corporate_actions(self, query: dict[str, str]) -> dict[str, Any]:
-        """Splits and cash dividends by ex-date, up to the venue's day."""
-        today = self.exchange.session.day
-        try:
-            start = date.fromisoformat((query.get("start") or today.isoformat())[:10])
-            end = min(date.fromisoformat((query.get("end") or today.isoformat())[:10]), today)
-        except ValueError:
-            raise bad_request("invalid date") from None
-        kinds = set(filter(None, (query.get("types") or "").split(",")))
-        symbols = [s.upper() for s in (query.get("symbols") or "").split(",") if s] or list(
-            self.exchange.tape.symbols
-        )
-        actions: dict[str, list[dict[str, Any]]] = {}
-        for symbol in symbols:
-            for bar in self.exchange.tape.history.between(symbol, start, end):
-                day = bar.day.isoformat()
-                identity = self.exchange.assets[symbol].id[:24] + day.replace("-", "") + "0000"
-                if bar.split not in (0.0, 1.0):
-                    kind = "forward_splits" if bar.split > 1 else "reverse_splits"
-                    if not kinds or kind.rstrip("s") in kinds:
-                        actions.setdefault(kind, []).append(
-                            {"id": identity, "symbol": symbol, "cusip": "", "new_rate": bar.split, "old_rate": 1,
-                             "process_date": day, "ex_date": day, "record_date": day, "payable_date": day,
-                             "due_bill_redemption_date": day} if bar.split > 1 else
-                            {"id": identity, "symbol": symbol, "old_cusip": "", "new_cusip": "", "new_rate": 1,
-                             "old_rate": round(1 / bar.split, 6), "process_date": day, "ex_date": day,
-                             "record_date": day, "payable_date": day}
-                        )  # fmt: skip
-                if bar.dividend and (not kinds or "cash_dividend" in kinds):
-                    actions.setdefault("cash_dividends", []).append(
-                        {"id": identity, "symbol": symbol, "cusip": "", "rate": bar.dividend, "special": False,
-                         "foreign": False, "process_date": day, "ex_date": day, "record_date": day,
-                         "payable_date": day}
-                    )  # fmt: skip
-        return {"corporate_actions": actions, "next_page_token": None}
 
     def _screener(self, name: str, query: dict[str, str]) -> Answer:
         rows: list[tuple[str, Bar, Bar]] = []

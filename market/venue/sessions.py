@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from datetime import date, time
+from datetime import date, time, timedelta
 
 from market import calendar
 from market.venue.timestamps import from_datetime, new_york, new_york_date
@@ -22,6 +22,18 @@ class Session:
     open: int
     close: int
     post_close: int
+
+    @property
+    def overnight_open(self) -> int:
+        """20:00 of the evening before: the overnight session of this trade date lasts until the pre-market.
+
+        A Monday's begins on Sunday; the evening before a holiday has none.
+        """
+        return new_york(self.day - timedelta(days=1), POST_CLOSE)
+
+    def is_overnight(self, t: int) -> bool:
+        """Whether the overnight session of this trade date is on at `t`."""
+        return t < self.pre_open and t >= self.overnight_open
 
     def is_regular(self, t: int) -> bool:
         """Whether the regular session is on at `t` (the close itself is outside)."""

@@ -5,16 +5,14 @@ from __future__ import annotations
 import dataclasses
 import uuid
 from collections.abc import Callable
-from datetime import date, timedelta
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
-from market import calendar
-from market.errors import CalendarError
-from market.venue import sessions
+from market.venue import market_hours
 from market.venue.account import Account
 from market.venue.activities import list_activities
 from market.venue.assets import Asset
+from market.venue.corporate_actions import announcement, announcements
 from market.venue.decimals import ZERO, parse_decimal
 from market.venue.exchange import Exchange
 from market.venue.messages import Answer, Request, truth
@@ -23,7 +21,6 @@ from market.venue.order_list import list_orders
 from market.venue.orders import Order
 from market.venue.portfolio_history import portfolio_history
 from market.venue.refusals import Refusal, denied, invalid, missing, unprocessable
-from market.venue.timestamps import new_york_date, rfc3339_new_york, to_datetime
 from market.venue.views import account_view, asset_view, order_view, position_view
 from market.venue.watchlists import Watchlists
 
@@ -46,6 +43,7 @@ class TradingRest:
             ("GET", "/v3/clock"): self._clocks,
             ("GET", "/v2/calendar"): self._calendar,
             ("GET", "/v2/assets"): self._assets,
+            ("GET", "/v2/corporate_actions/announcements"): self._announcements,
             ("GET", "/v2/orders"): self._orders,
             ("POST", "/v2/orders"): self._submit,
             ("DELETE", "/v2/orders"): self._cancel_all,
@@ -78,10 +76,16 @@ class TradingRest:
             if answer is not None:
                 return answer
         parts = request.path.split("/", 3)
+        if request.method == "GET" and parts[1:3] == ["v3", "calendar"] and len(parts) == 4:
+            exchange = self.exchange
+            day = exchange.session.day
+            return Answer(200, market_hours.market_calendar(parts[3], exchange.now, day, request.query))
         if len(parts) == 4 and parts[1] == "v2" and parts[3]:
             named = self._named.get((request.method, parts[2]))
             if named is not None:
                 return named(request, account, parts[3])
+            if request.method == "GET" and request.path.startswith("/v2/corporate_actions/announcements/"):
+                return Answer(200, announcement(self.exchange, request.path.rsplit("/", 1)[-1]))
             if request.method == "GET" and request.path.startswith("/v2/account/activities/"):
                 kinds = request.path.removeprefix("/v2/account/activities/").split(",")
                 return Answer(200, list_activities(account, request.query, kinds))
@@ -124,72 +128,20 @@ class TradingRest:
     # --- clock, calendar, assets -------------------------------------------------------------------------
 
     def _clock(self, request: Request, account: Account) -> Answer:
-        now = self.exchange.now
-        return Answer(
-            200,
-            {
-                "timestamp": rfc3339_new_york(now),
-                "is_open": sessions.is_open(now),
-                "next_open": rfc3339_new_york(sessions.next_open(now)),
-                "next_close": rfc3339_new_york(sessions.next_close(now)),
-            },
-        )
+        return Answer(200, market_hours.clock(self.exchange.now))
 
     def _clocks(self, request: Request, account: Account) -> Answer:
-        """The newer clock: one row a market, with the phase of the day."""
-        now, session = self.exchange.now, self.exchange.session
-        if session.is_regular(now):
-            phase, until = "core", session.close
-        elif session.pre_open <= now < session.open:
-            phase, until = "pre", session.open
-        elif session.close <= now < session.post_close:
-            phase, until = "post", session.post_close
-        else:
-            phase, until = "closed", sessions.session_at_or_after(now).pre_open
-        row = {
-            "market": {"mic": "XNYS", "acronym": "NYSE", "name": "New York Stock Exchange",
-                       "timezone": "America/New_York"},
-            "timestamp": rfc3339_new_york(now), "is_market_day": calendar.is_session(new_york_date(now)),
-            "phase": phase, "phase_until": rfc3339_new_york(until),
-            "next_market_open": rfc3339_new_york(sessions.next_open(now)),
-            "next_market_close": rfc3339_new_york(sessions.next_close(now)),
-        }  # fmt: skip
-        return Answer(200, {"clocks": [row]})
+        return Answer(200, market_hours.clocks(self.exchange.now, request.query))
 
     def _calendar(self, request: Request, account: Account) -> Answer:
-        try:
-            start = date.fromisoformat((request.query.get("start") or "1970-01-01")[:10])
-            end = date.fromisoformat((request.query.get("end") or "2029-12-31")[:10])
-        except ValueError:
-            raise invalid("invalid date format") from None
-        known_end = self.exchange.session.day + timedelta(days=370)
-        first = max(start, date(1970, 1, 1))
-        try:
-            days = calendar.sessions(first, min(end, known_end))
-        except CalendarError:
-            days = calendar.sessions(first, min(end, calendar.next_session(self.exchange.session.day)))
-        return Answer(200, [self._calendar_day(day) for day in days])
+        return Answer(200, market_hours.legacy_calendar(self.exchange.session.day, request.query))
 
-    def _calendar_day(self, day: date) -> dict[str, str]:
-        session = sessions.session_on(day)
-        opens = to_datetime(session.open).astimezone(calendar.NEW_YORK)
-        closes = to_datetime(session.close).astimezone(calendar.NEW_YORK)
-        try:
-            settles = sessions.settlement_date(day).isoformat()
-        except CalendarError:
-            settles = (day + timedelta(days=1)).isoformat()
-        return {
-            "date": day.isoformat(),
-            "open": opens.strftime("%H:%M"),
-            "close": closes.strftime("%H:%M"),
-            "session_open": "0400",
-            "session_close": "2000",
-            "settlement_date": settles,
-        }
+    def _announcements(self, request: Request, account: Account) -> Answer:
+        return Answer(200, announcements(self.exchange, request.query))
 
     def _assets(self, request: Request, account: Account) -> Answer:
         query = request.query
-        rows: list[Asset] = list(self.exchange.assets.values())
+        rows: list[Asset] = sorted(self.exchange.assets.values(), key=lambda a: (a.exchange, a.symbol))
         if query.get("status"):
             rows = [a for a in rows if a.active == (query["status"] == "active")]
         if query.get("exchange"):
