@@ -1,8 +1,9 @@
 """The broker, through alpaca-py: the one module that may import it, with the one function that sends.
 
 alpaca-py retries POST on 429 and 504 by itself and sets no timeout; both are switched off here and
-checked before anything is sent. Answers are taken raw, so that a status or field the SDK does not
-know cannot lose a message. An answer that proves nothing is AMBIGUOUS, never a rejection.
+checked before anything is sent. Every answer and every frame is handed to ``keep`` as the bytes it is,
+before the SDK or we parse it; what it says is then taken raw, so that a status or field the SDK does
+not know cannot lose a message. An answer that proves nothing is AMBIGUOUS, never a rejection.
 """
 
 from __future__ import annotations
@@ -28,9 +29,13 @@ from requests.adapters import HTTPAdapter
 
 from executor.core.orders import Evidence, evidence_of_status
 from executor.errors import BrokerUnreachable, ExecutorError
+from executor.message_log import MessageLog
+from executor.messages import BrokerMessage, News, kept_headers
 from executor.settings import BrokerSettings
 
 Raw = dict[str, Any]
+Keep = Callable[..., None]
+"""Takes :class:`executor.messages.BrokerMessage`s; returns once they are durable, from any thread."""
 T = TypeVar("T")
 ORDERS_PAGE = 500
 ACTIVITIES_PAGE = 100
@@ -53,16 +58,74 @@ class SubmitOutcome:
     reason: str
 
 
-class _TimeoutAdapter(HTTPAdapter):
-    """Gives every request a connect and a read timeout; nothing is retried below us."""
+class _KeepingAdapter(HTTPAdapter):
+    """Gives every request a connect and a read timeout, retries nothing, and keeps both sides' bytes."""
 
-    def __init__(self, connect_s: float, read_s: float) -> None:
+    def __init__(self, connect_s: float, read_s: float, keep: Keep, news: News) -> None:
         self.timeout = (connect_s, read_s)
+        self._keep, self._news = keep, news
         super().__init__(max_retries=0)
 
     def send(self, request: Any, **kwargs: Any) -> Any:  # type: ignore[override]
         kwargs["timeout"] = self.timeout
-        return super().send(request, **kwargs)
+        address = f"{request.method} {request.path_url}"
+        sent = request.body if isinstance(request.body, bytes) else (request.body or "").encode()
+        asked = self._news.of_answer(address, sent, b"")
+        said = [] if request.method == "GET" else [BrokerMessage("rest", "out", sent, asked, address)]
+        try:
+            answer = super().send(request, **kwargs)
+            body = answer.content  # the whole body, read here: a reset in its middle is a failure too
+        except requests.RequestException as error:
+            failed = BrokerMessage("rest", "in", b"", asked, address, failure=type(error).__name__)
+            self._keep(*said, failed)
+            raise
+        refs = self._news.of_answer(address, sent, body)
+        got = BrokerMessage(
+            "rest", "in", body, refs, address, answer.status_code, kept_headers(answer.headers)
+        )
+        self._keep(*said, got)
+        return answer
+
+
+class _UpdateStream(TradingStream):  # type: ignore[misc]  # the SDK ships no types
+    """The SDK's stream, with every frame kept before it is parsed; one that cannot be parsed becomes ``{}``."""
+
+    def __init__(
+        self, *args: Any, keep: Keep, news: News, fail: Callable[[BaseException], None], **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._keep, self._news, self._fail = keep, news, fail
+
+    async def _consume(self) -> None:
+        while self._stop_stream_queue.empty():
+            try:
+                frame = await asyncio.wait_for(self._ws.recv(), 5)
+            except TimeoutError:
+                continue
+            body = frame if isinstance(frame, bytes) else frame.encode()
+            message = BrokerMessage("trade_updates", "in", body, self._news.of_frame(body))
+            try:
+                await asyncio.to_thread(self._keep, message)
+            except ExecutorError as error:
+                self._fail(error)  # raised here it would drown in the SDK
+                return
+            await self._take(body)
+        self._stop_stream_queue.get(timeout=1)
+        await self.close()
+
+    async def _take(self, body: bytes) -> None:
+        try:
+            said = json.loads(body)
+        except ValueError:
+            said = None
+        if not isinstance(said, dict):
+            log.error(
+                "a frame of the trade updates is no JSON object; it is kept, and a sweep looks up what it said"
+            )
+            said = {"stream": "trade_updates"}
+        if said.get("stream") == "trade_updates":
+            self._data_received = True
+        await self._dispatch(said)
 
 
 class Broker:
@@ -72,14 +135,15 @@ class Broker:
     a sweep cannot hold up a cancel.
     """
 
-    def __init__(self, settings: BrokerSettings) -> None:
+    def __init__(self, settings: BrokerSettings, keep: Keep, news: News) -> None:
         key, secret = settings.key_id.get_secret_value(), settings.secret_key.get_secret_value()
         if not key or not secret:
             raise ExecutorError("no broker key")  # the command line checks first, with the way out
         self.url = settings.url
         self._settings = settings
-        self._urgent = _client(settings, key, secret)
-        self._slow = _client(settings, key, secret)
+        self._keep, self._news = keep, news
+        self._urgent = _client(settings, key, secret, keep, news)
+        self._slow = _client(settings, key, secret, keep, news)
         self._urgent_thread = ThreadPoolExecutor(1, thread_name_prefix="broker-urgent")
         self._slow_thread = ThreadPoolExecutor(1, thread_name_prefix="broker-sweep")
 
@@ -232,13 +296,21 @@ class Broker:
 
     # ------------------------------------------------------------------ stream
 
-    def trade_updates(self, handler: Callable[[Raw], Awaitable[None]]) -> TradingStream:
-        """A stream that hands every raw frame to ``handler``, which must not raise."""
-        stream = TradingStream(
+    def trade_updates(
+        self, handler: Callable[[Raw], Awaitable[None]], fail: Callable[[BaseException], None]
+    ) -> TradingStream:
+        """A stream that hands every frame to ``handler``, which must not raise and must bear one without data.
+
+        ``fail`` is told if a frame could not be kept.
+        """
+        stream = _UpdateStream(
             self._settings.key_id.get_secret_value(),
             self._settings.secret_key.get_secret_value(),
             raw_data=True,
             url_override=self._settings.stream_url,
+            keep=self._keep,
+            news=self._news,
+            fail=fail,
         )
         stream.subscribe_trade_updates(handler)
         return stream
@@ -254,12 +326,12 @@ class Broker:
         return await loop.run_in_executor(pool, functools.partial(call, *args))
 
 
-async def connect(settings: BrokerSettings) -> tuple[Broker, Raw]:
-    """A broker whose key works, and its account.
+async def connect(settings: BrokerSettings, messages: MessageLog) -> tuple[Broker, Raw]:
+    """A broker whose key works, and its account; all it says goes to ``messages``.
 
     Raises :class:`BrokerUnreachable` naming the address and the way out.
     """
-    broker = Broker(settings)
+    broker = Broker(settings, messages.keep, messages.news)
     try:
         account = await broker.account()
     except APIError as error:
@@ -280,10 +352,10 @@ async def connect(settings: BrokerSettings) -> tuple[Broker, Raw]:
     return broker, account
 
 
-def _client(settings: BrokerSettings, key: str, secret: str) -> TradingClient:
+def _client(settings: BrokerSettings, key: str, secret: str, keep: Keep, news: News) -> TradingClient:
     client = TradingClient(key, secret, url_override=settings.url, raw_data=True)
     client._retry = 0
-    adapter = _TimeoutAdapter(settings.connect_timeout_s, settings.read_timeout_s)
+    adapter = _KeepingAdapter(settings.connect_timeout_s, settings.read_timeout_s, keep, news)
     client._session.mount("http://", adapter)
     client._session.mount("https://", adapter)
     client._session.trust_env = False
@@ -292,10 +364,15 @@ def _client(settings: BrokerSettings, key: str, secret: str) -> TradingClient:
 
 
 def assert_safe(client: TradingClient) -> None:
-    """Check that the SDK will send once and give up in time; a renamed private must not go unseen."""
+    """Check that the SDK sends once, gives up in time and hides no bytes; a renamed private must not go unseen."""
     adapter = client._session.get_adapter("https://any")
-    if client._retry != 0 or not isinstance(adapter, _TimeoutAdapter) or adapter.max_retries.total != 0:
-        raise ExecutorError("alpaca-py would retry or hang; its internals changed, pin the tested version")
+    sends_once = (
+        client._retry == 0 and isinstance(adapter, _KeepingAdapter) and adapter.max_retries.total == 0
+    )
+    if not sends_once or not hasattr(TradingStream, "_consume"):
+        raise ExecutorError(
+            "alpaca-py would retry, hang or parse what was not kept; its internals changed, pin the tested version"
+        )
 
 
 def _api_error(error: APIError) -> tuple[int | None, str]:

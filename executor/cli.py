@@ -277,11 +277,13 @@ async def _cancel_everything(settings: Settings) -> str:
     """Cancel at the broker too, in case no executor is there to do it."""
     from executor.broker import connect
     from executor.errors import BrokerUnreachable
+    from executor.message_log import MessageLog
 
     if not settings.broker.key_id.get_secret_value():
         return "no broker key here: a running executor cancels the open orders"
     try:
-        broker, _ = await connect(settings.broker)
+        # Answers go to the spool, which the next executor imports: a kill waits for no ledger.
+        broker, _ = await connect(settings.broker, MessageLog(None, settings.state_dir))
     except BrokerUnreachable as error:
         return f"could not cancel from here ({error}); a running executor does, or use the broker's own page"
     try:

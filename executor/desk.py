@@ -146,7 +146,6 @@ class Desk:
         outcome = await self.broker.submit(
             command.client_order_id, command.symbol, command.side, command.qty, command.limit_price
         )
-        await self.journal.raw("orders", command.client_order_id, outcome.order or {"reason": outcome.reason})
         if outcome.evidence is Evidence.AMBIGUOUS:
             self.sweep_now.set()
         order = outcome.order

@@ -1,7 +1,7 @@
 """What the broker shows: trade updates as they come, and sweeps that find whatever did not come.
 
-Everything is kept raw first, booked once by its execution id, and then told to the engine. An order
-nobody here decided, or a difference that a second look does not explain, halts.
+Its bytes are kept already (message_log.py); here it is booked, once by its execution id, and then told
+to the engine. An order nobody here decided, or a difference that a second look does not explain, halts.
 """
 
 from __future__ import annotations
@@ -36,14 +36,12 @@ class BrokerEvidence:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self.started_at = NEVER
-        self._activities_kept: set[str] = set()
 
     async def on_update(self, raw: Raw) -> None:
-        """A trade update. Persist first; never raise into the SDK, a sweep repairs what failed."""
+        """A trade update, kept already; never raises into the SDK, a sweep repairs what failed."""
         try:
             data = raw["data"]
             order = data["order"]
-            await self.desk.journal.raw("trade_updates", order["client_order_id"], raw)
             if order["client_order_id"] not in self.desk.engine.orders:
                 # A fill may come before the send's own answer: wait for the turn, then look again.
                 async with self.desk.turn:
@@ -109,9 +107,6 @@ class BrokerEvidence:
         shown = await self.desk.broker.orders_since(since)
         by_id = {o["id"]: o for o in shown}
         for row in await self.desk.broker.activities(sweep.activities_since(day)):
-            if row["id"] not in self._activities_kept:
-                self._activities_kept.add(row["id"])
-                await self.desk.journal.raw("activities", row["id"], row)
             if row["activity_type"] == "FILL":
                 await self._sweep_fill(row, by_id)
             elif row["activity_type"] in sweep.CASH_ACTIVITIES:

@@ -7,6 +7,7 @@ import asyncio
 from executor.broker import connect
 from executor.errors import RefusedError
 from executor.journal import Journal
+from executor.message_log import MessageLog
 from executor.reconcile import Reconciliation, reconcile
 from executor.settings import Settings
 
@@ -17,7 +18,8 @@ async def reconcile_now(settings: Settings, url: str) -> Reconciliation:
     Nothing is booked, so run it while no executor does only after one has started and swept. Raises
     :class:`RefusedError` if the key is another account's.
     """
-    broker, account = await connect(settings.broker)
+    messages = MessageLog(url, settings.state_dir)
+    broker, account = await connect(settings.broker, messages)
     try:
         journal = await Journal.open(url)
         try:
@@ -41,3 +43,4 @@ async def reconcile_now(settings: Settings, url: str) -> Reconciliation:
             await journal.close()
     finally:
         broker.close()
+        messages.close()

@@ -29,6 +29,7 @@ from executor.evidence import BrokerEvidence
 from executor.feed_watch import FeedWatch
 from executor.journal import Journal
 from executor.market_day import MarketDay
+from executor.message_log import MessageLog
 from executor.reconcile import Reconciliation
 from executor.settings import Settings
 from sql.anchors import places
@@ -83,7 +84,8 @@ class Executor:
 
         Raises :class:`NotReconciled` if it ends with a difference, and whatever stopped it early.
         """
-        self.broker, account = await connect_broker(self.settings.broker)
+        messages = MessageLog(self.url, self.settings.state_dir)
+        self.broker, account = await connect_broker(self.settings.broker, messages)
         try:
             self._check_account(account)
             self.journal = await Journal.open(self.url)
@@ -93,6 +95,7 @@ class Executor:
                 await self.journal.close()
         finally:
             self.broker.close()
+            messages.close()
 
     def _check_account(self, account: Raw) -> None:
         number = account["account_number"]
@@ -124,7 +127,7 @@ class Executor:
         self.evidence = BrokerEvidence(self.desk)
         self.feed = FeedWatch(self.desk, self._guard)
         self.batches = Batches(self.desk, self.feed)
-        updates = self.updates = self.broker.trade_updates(self.evidence.on_update)
+        updates = self.updates = self.broker.trade_updates(self.evidence.on_update, self.desk.fail)
         tasks = [asyncio.create_task(self._guard(updates._run_forever(), "trade updates"))]
         try:
             await self._until(lambda: updates._running, 15, "the trade_updates stream did not open")
