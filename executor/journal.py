@@ -21,7 +21,7 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from executor.core.commands import Intent
+from executor.core.commands import Intent, Leg
 from executor.core.modes import Mode
 from executor.core.orders import State, WorkingOrder
 from executor.errors import RefusedError
@@ -122,6 +122,13 @@ class Journal:
         answer = await self.value("SELECT place(%s, %s)", self.epoch, Jsonb(intent_json(intent)))
         return bool(answer["ok"]), str(answer["reason"])
 
+    async def record_leg(self, leg: dict[str, Any]) -> bool:
+        """Record a leg that the broker made of a bracket; False if it was known.
+
+        Keys as :func:`intent_json` gives them, and ``broker_order_id``, ``broker_status``.
+        """
+        return bool(await self.value("SELECT record_leg(%s, %s)", self.epoch, Jsonb(leg, dumps=_dumps)))
+
     async def refuse(self, intent: Intent, reason: str) -> None:
         """Record a refusal."""
         await self.rows("SELECT refuse(%s, %s, %s)", self.epoch, Jsonb(intent_json(intent)), reason)
@@ -171,7 +178,7 @@ class Journal:
                 symbol=r["symbol"],
                 side=r["side"],
                 qty=r["qty"],
-                limit_price=r["limit_price"],
+                limit_price=r["limit_price"] or r["worst_price"],
                 purpose=r["purpose"],
                 signal_id=str(r["signal_id"]) if r["signal_id"] else None,
                 batch_id=str(r["batch_id"]) if r["batch_id"] else None,
@@ -258,6 +265,7 @@ class Journal:
 
 def intent_json(intent: Intent) -> dict[str, Any]:
     """An intent as ``ledger.place`` takes it; decimals as text, never through a float."""
+    limited = intent.order_type in ("limit", "stop_limit")
     return {
         "client_order_id": intent.client_order_id,
         "signal_id": intent.signal_id,
@@ -268,7 +276,16 @@ def intent_json(intent: Intent) -> dict[str, Any]:
         "side": intent.side,
         "qty": str(intent.qty),
         "order_type": intent.order_type,
-        "limit_price": str(intent.limit_price),
+        "limit_price": str(intent.limit_price) if limited else None,
+        "worst_price": _text(intent.worst_price if limited else intent.worst_price or intent.limit_price),
+        "stop_price": _text(intent.stop_price),
+        "trail_price": _text(intent.trail),
+        "order_class": intent.order_class or "simple",
+        "legs": [_leg(leg) for leg in (intent.take_profit, intent.stop_loss) if leg is not None],
+        "parent_client_order_id": intent.parent_client_order_id,
+        "replaces_client_order_id": intent.replaces_client_order_id,
+        "extended_hours": intent.extended_hours,
+        "strategy": intent.strategy,
         "time_in_force": intent.time_in_force,
         "arrival_price": str(intent.arrival_price),
         "market_time": intent.market_time.isoformat(),
@@ -277,6 +294,14 @@ def intent_json(intent: Intent) -> dict[str, Any]:
         "checks": {"limits": intent.checks},
         "cost_estimate": intent.cost_estimate,
     }
+
+
+def _leg(leg: Leg) -> dict[str, str | None]:
+    return {"limit_price": _text(leg.limit_price), "stop_price": _text(leg.stop_price)}
+
+
+def _text(value: Decimal | None) -> str | None:
+    return None if value is None else str(value)
 
 
 def holder_name() -> str:

@@ -154,6 +154,8 @@ class Reservation(LedgerTable, table=True):
     reserved_at: dt.datetime = _time()
     released_at: dt.datetime | None = _time(default=None, nullable=True)
     released_as: str | None = None
+    root: str = Field(max_length=48)
+    """The first order of its group; one side of a group reserves only its largest member."""
 
 
 class Lot(LedgerTable, table=True):
@@ -188,6 +190,8 @@ class LimitDirection(LedgerTable, table=True):
     __tablename__ = "limit_direction"
     name: str = Field(primary_key=True)
     tighter: str
+    optional: bool = False
+    """Not set, it bounds nothing; any other limit that is not set refuses every order."""
 
 
 class LimitProposal(LedgerTable, table=True):

@@ -45,7 +45,7 @@ GRANT EXECUTE ON FUNCTION ledger.record_anchor(bigint, bytea, text, text, text) 
 GRANT EXECUTE ON FUNCTION
   ledger.take_over(text, text), ledger.heartbeat(int, timestamptz, int), ledger.tighten(int, text, text),
   ledger.kill(text, text, boolean), ledger.claim_batch(int, timestamptz), ledger.finish_batch(int, uuid, text),
-  ledger.place(int, jsonb), ledger.refuse(int, jsonb, text), ledger.set_state(int, text, text, text, text, text),
+  ledger.place(int, jsonb), ledger.record_leg(int, jsonb), ledger.refuse(int, jsonb, text), ledger.set_state(int, text, text, text, text, text),
   ledger.record_fill(int, text, text, numeric, numeric, timestamptz, text),
   ledger.record_cash(int, text, text, numeric, text),
   ledger.record_corporate_action(int, text, text, numeric, numeric, text), ledger.open_book(int, numeric, jsonb),

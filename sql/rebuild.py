@@ -31,7 +31,7 @@ class BuiltOrder:
     symbol: str
     side: str
     qty: Decimal
-    limit_price: Decimal
+    worst_price: Decimal
     state: str = "INTENT"
     filled_qty: Decimal = ZERO
     filled_notional: Decimal = ZERO
@@ -105,9 +105,9 @@ class Rebuilt:
             self.holdings[row["symbol"]].trade(Decimal(row["qty"]), Decimal(row["price"]))
 
     def _on_decision(self, ref: str, body: dict[str, Any]) -> None:
-        self.orders[ref] = BuiltOrder(
-            body["symbol"], body["side"], Decimal(body["qty"]), Decimal(body["limit_price"])
-        )
+        prices = [body.get(name) for name in ("limit_price", "stop_price", "worst_price")]
+        worst = max(Decimal(price) for price in prices if price is not None)
+        self.orders[ref] = BuiltOrder(body["symbol"], body["side"], Decimal(body["qty"]), worst)
 
     def _on_state(self, ref: str, body: dict[str, Any]) -> None:
         self.orders[ref].state = body["to"]
@@ -177,7 +177,7 @@ def compare(session: Session) -> tuple[Rebuilt, list[Difference]]:
 def _orders(session: Session, built: Rebuilt) -> Iterable[Difference]:
     stored = {
         r.client_order_id: BuiltOrder(
-            r.symbol, r.side, r.qty, r.limit_price, r.state, r.filled_qty, r.filled_notional
+            r.symbol, r.side, r.qty, r.worst_price, r.state, r.filled_qty, r.filled_notional
         )
         for r in session.execute(text("SELECT * FROM ledger.orders"))
     }
@@ -191,7 +191,7 @@ def _order(order: BuiltOrder | None) -> str:
     if order is None:
         return "none"
     return (
-        f"{order.side} {_shown(order.qty)} {order.symbol} at {_shown(order.limit_price)}, {order.state}, "
+        f"{order.side} {_shown(order.qty)} {order.symbol} at {_shown(order.worst_price)}, {order.state}, "
         f"filled {_shown(order.filled_qty)}"
     )
 

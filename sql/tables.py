@@ -248,14 +248,14 @@ class Order(LedgerTable, table=True):
     leg: int
     batch_id: uuid.UUID | None = Field(default=None, foreign_key="ledger.signal_batch.id", index=True)
     purpose: str = "target"
-    """``target`` (towards a signal's weight) or ``flatten`` (an exit that needs no signal)."""
+    """``target`` (towards a signal's weight), or an exit: ``flatten``, ``stop``, ``take_profit``."""
     decision_seq: int = Field(sa_type=BigInteger, foreign_key="ledger.decision.seq")
     epoch: int
     symbol: str
     side: str
     qty: Decimal = _money()
     order_type: str
-    limit_price: Decimal = _money()
+    limit_price: Decimal | None = _money(nullable=True)
     time_in_force: str
     state: str
     filled_qty: Decimal = _money()
@@ -271,11 +271,33 @@ class Order(LedgerTable, table=True):
     updated_at: dt.datetime = _time()
     market_time: dt.datetime = _time()
     """Market clock at the decision (equals ``created_at`` but for replays)."""
+    stop_price: Decimal | None = _money(nullable=True)
+    trail_percent: Decimal | None = _money(nullable=True)
+    trail_price: Decimal | None = _money(nullable=True)
+    order_class: str = "simple"
+    """``simple``, or how its legs hang together: ``bracket``, ``oco``, ``oto``."""
+    parent_client_order_id: str | None = Field(
+        default=None, max_length=48, foreign_key="ledger.orders.client_order_id"
+    )
+    extended_hours: bool = False
+    replaces_client_order_id: str | None = Field(
+        default=None, max_length=48, foreign_key="ledger.orders.client_order_id"
+    )
+    worst_price: Decimal = _money()
+    """What exposure values it at: the limit, or the collar around an order without one."""
+    strategy: str = ""
     __table_args__ = (
         UniqueConstraint("signal_id", "leg", name="one_order_per_leg"),
         CheckConstraint("side IN ('buy','sell')", name="side"),
-        CheckConstraint("purpose = 'flatten' OR signal_id IS NOT NULL", name="a_signal_or_an_exit"),
-        CheckConstraint("qty > 0 AND limit_price > 0", name="positive_terms"),
+        CheckConstraint("purpose IN ('target','flatten','stop','take_profit')", name="purpose"),
+        CheckConstraint("order_class IN ('simple','bracket','oco','oto')", name="order_class"),
+        CheckConstraint("purpose <> 'target' OR signal_id IS NOT NULL", name="a_signal_or_an_exit"),
+        CheckConstraint(
+            "qty > 0 AND worst_price > 0 AND limit_price > 0 AND stop_price > 0 AND trail_percent > 0 "
+            "AND trail_price > 0",
+            name="positive_terms",
+        ),
+        CheckConstraint("worst_price >= limit_price AND worst_price >= stop_price", name="bounded"),
         CheckConstraint("filled_qty >= 0 AND filled_qty <= qty", name="never_overfilled"),
     )
 
@@ -286,6 +308,16 @@ class OrderEdge(LedgerTable, table=True):
     __tablename__ = "order_edge"
     before: str = Field(primary_key=True)
     after: str = Field(primary_key=True)
+
+
+class OrderTerms(LedgerTable, table=True):
+    """Which prices an order type takes, as data; a type that is not here is refused."""
+
+    __tablename__ = "order_terms"
+    order_type: str = Field(primary_key=True)
+    takes_limit: bool
+    takes_stop: bool
+    takes_trail: bool
 
 
 class Decision(LedgerTable, table=True):

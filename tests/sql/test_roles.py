@@ -100,7 +100,7 @@ def test_no_role_makes_objects_disarms_triggers_or_becomes_the_owner(login: Logi
 
 
 # What a role may call, by the name of the function.
-EXECUTOR = {"take_over", "heartbeat", "tighten", "kill", "claim_batch", "finish_batch", "place", "refuse", "set_state",
+EXECUTOR = {"take_over", "heartbeat", "tighten", "kill", "claim_batch", "finish_batch", "place", "record_leg", "refuse", "set_state",
             "record_fill", "record_cash", "record_corporate_action", "open_book", "mark_equity", "record_reconciliation",
             "record_raw", "record_clock_sample", "record_release", "raise_alert", "record_anchor"}  # fmt: skip
 MAY = {
