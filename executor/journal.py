@@ -239,10 +239,6 @@ class Journal:
             own["environment"],
         )
 
-    async def raw(self, channel: str, ref: str, message: Any) -> None:
-        """Keep what the broker sent, as the SDK hands it over, before anything of ours parses it."""
-        await self.rows("SELECT record_raw(%s, 'in', %s, %s)", channel, [ref], _dumps(message).encode())
-
     async def release(self, identity: dict[str, str]) -> None:
         """Record build and settings once; later starts of the same find them there."""
         await self.rows(
