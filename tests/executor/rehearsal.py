@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import requests
 from sqlmodel import Session
 
 from executor.settings import LimitSettings
@@ -150,3 +151,14 @@ def executor(*words: str, env: dict[str, str], cwd: Path) -> subprocess.Popen[st
     )
     STARTED.append(process)
     return process
+
+
+def to_the_close(ready: dict[str, Any]) -> None:
+    """Move the venue's clock to a minute before the close: the day's work is done, its end is wanted."""
+    answer = requests.post(
+        f"{ready['control_url']}/clock",
+        headers={"Authorization": f"Bearer {ready['control_token']}"},
+        json={"to": (session_close(SESSION) - dt.timedelta(minutes=1)).isoformat()},
+        timeout=5,
+    )
+    assert answer.ok, answer.text

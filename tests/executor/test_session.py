@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from rehearsal import WEIGHTS, environment, executor, prepare, risk_snapshot, venue
+from rehearsal import WEIGHTS, environment, executor, prepare, risk_snapshot, to_the_close, venue
 from sqlalchemy import text
 
 from sql import audit
@@ -57,6 +57,20 @@ def wait_for(condition: Callable[[], Any], what: str) -> Any:
     raise AssertionError(f"not within {DEADLINE_S} s: {what}")
 
 
+def wait_until_traded(ledger: Ledger) -> None:
+    """Until the batch is done and no order works any more."""
+    wait_for(
+        lambda: (
+            rows(ledger, "SELECT 1 FROM ledger.signal_batch WHERE state = 'DONE'")
+            and not rows(
+                ledger,
+                "SELECT 1 FROM ledger.orders WHERE state NOT IN ('DONE', 'REJECTED', 'VOID', 'EXPIRED_UNSENT')",
+            )
+        ),
+        "the batch is done",
+    )
+
+
 def rows(ledger: Ledger, query: str) -> list[Any]:
     with ledger.session() as session:
         return list(session.execute(text(query)).mappings())
@@ -87,6 +101,8 @@ def test_an_approved_batch_is_traded_and_the_day_ends_reconciled(ledger: Ledger,
         prepare(session, tmp_path)
     with venue("--cash", "1000000", *LATE, speed=SPEED) as ready:
         process = executor("run", "--until-close", env=environment(ready, ledger, tmp_path), cwd=tmp_path)
+        wait_until_traded(ledger)
+        to_the_close(ready)
         out, err = process.communicate(timeout=DEADLINE_S)
         assert process.returncode == 0, err
         assert "no difference" in out
@@ -126,6 +142,8 @@ def test_a_killed_process_comes_back_with_nothing_lost_and_nothing_doubled(
         first.kill()
         first.communicate()
         second = executor("run", "--until-close", env=env, cwd=tmp_path)
+        wait_until_traded(ledger)
+        to_the_close(ready)
         _, err = second.communicate(timeout=DEADLINE_S)
         assert second.returncode == 0, err
         assert_equal_to_the_broker(ledger, broker)
@@ -154,6 +172,8 @@ def test_a_second_executor_on_the_account_is_refused_and_the_first_goes_on(
         assert second.returncode == 3
         assert err.startswith("error: an executor runs on account")
         assert len(err.splitlines()) == 1
+        wait_until_traded(ledger)
+        to_the_close(ready)
         _, err = first.communicate(timeout=DEADLINE_S)
         assert first.returncode == 0, err
 
@@ -211,6 +231,7 @@ def test_flattening_ends_flat_and_says_so_only_then(ledger: Ledger, tmp_path: Pa
         )
         wait_for(lambda: rows(ledger, "SELECT 1 FROM ledger.alert WHERE kind = 'flat'"), "flat was announced")
         assert broker.positions() == {}
+        to_the_close(ready)
         _, err = run.communicate(timeout=DEADLINE_S)
         assert run.returncode == 0, err
         assert_equal_to_the_broker(ledger, broker)
@@ -224,6 +245,8 @@ def test_a_refused_order_leaves_a_decision_and_an_alert_and_reaches_nobody(
         prepare(session, tmp_path, {"AAPL": "0.05", "KO": "0.05"}, limits={"single_name": "0.01"})
     with venue("--start", "15:40", speed=SPEED) as ready:
         run = executor("run", "--until-close", env=environment(ready, ledger, tmp_path), cwd=tmp_path)
+        wait_until_traded(ledger)
+        to_the_close(ready)
         _, err = run.communicate(timeout=DEADLINE_S)
         assert run.returncode == 0, err
         assert Broker(ready).orders() == []
@@ -254,6 +277,7 @@ def test_an_order_that_is_not_ours_halts_and_is_cancelled(ledger: Ledger, tmp_pa
         wait_for(lambda: rows(ledger, "SELECT 1 FROM ledger.alert WHERE kind = 'foreign_order'"), "an alert")
         wait_for(lambda: broker.get(f"/orders/{stranger['id']}")["status"] == "canceled", "it is cancelled")
         assert rows(ledger, "SELECT mode FROM ledger.book")[0]["mode"] == "HALTED"
+        to_the_close(ready)
         run.communicate(timeout=DEADLINE_S)
 
 

@@ -5,9 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from rehearsal import WEIGHTS, environment, executor, prepare, venue
+from rehearsal import WEIGHTS, environment, executor, prepare, to_the_close, venue
 from sqlalchemy import text
-from test_session import DEADLINE_S, LATE, SPEED, Broker, assert_equal_to_the_broker
+from test_session import (
+    DEADLINE_S,
+    LATE,
+    SPEED,
+    Broker,
+    assert_equal_to_the_broker,
+    wait_for,
+    wait_until_traded,
+)
 
 from sql.ledger import Ledger
 
@@ -62,8 +70,11 @@ def test_a_misbehaving_broker_costs_neither_a_fill_nor_an_order(
         prepare(session, tmp_path)
     with venue("--cash", "1000000", *LATE, "--faults", str(plan), speed=SPEED) as ready:
         run = executor("run", "--until-close", env=environment(ready, ledger, tmp_path), cwd=tmp_path)
-        _, err = run.communicate(timeout=DEADLINE_S)
         broker = Broker(ready)
+        wait_until_traded(ledger)
+        wait_for(lambda: broker.get("/clock")["timestamp"][11:16] >= "15:40", "every planned fault has come")
+        to_the_close(ready)
+        _, err = run.communicate(timeout=DEADLINE_S)
         held = broker.positions()
         assert run.returncode == 0, err
         assert set(held) == set(WEIGHTS)
