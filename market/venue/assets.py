@@ -84,6 +84,13 @@ class Asset:
     shortable: bool = True
     easy_to_borrow: bool = True
     fractionable: bool = True
+    overnight_tradable: bool = True
+
+    @property
+    def attributes(self) -> list[str]:
+        """The broker's words for what else may be done with it."""
+        flags = {"fractional_eh_enabled": self.fractionable, "overnight_tradable": self.overnight_tradable}
+        return [name for name, on in flags.items() if on]
 
     @property
     def tape_letter(self) -> str:

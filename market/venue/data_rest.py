@@ -1,4 +1,4 @@
-"""Alpaca's market data REST: bars, quotes, trades, latest, snapshots, conditions, corporate actions. Section 3.2."""
+"""Alpaca's market data REST: bars, quotes, trades, latest, snapshots and what stands beside them. Section 3.2."""
 
 from __future__ import annotations
 
@@ -7,17 +7,24 @@ import binascii
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator
-from datetime import time
+from datetime import date, time
 from typing import Any
 
+from market.venue import logos
+from market.venue.auction_prints import auctions
 from market.venue.corporate_actions import data_actions
 from market.venue.decimals import PRICE_SCALE
 from market.venue.exchange import Exchange
-from market.venue.messages import Answer, Request
+from market.venue.feeds import DELAY, FEEDS, Feed
+from market.venue.messages import Answer, Request, truth
+from market.venue.news import Newsroom, list_news
+from market.venue.paging import read_limit
 from market.venue.price_history import Frame, PriceHistory
 from market.venue.refusals import Refusal, missing
+from market.venue.screener import most_actives, movers
+from market.venue.stock_codes import EXCHANGES, conditions
 from market.venue.tape import CLOSING, OPENING, Bar, Print, Quote
-from market.venue.timestamps import MINUTE, new_york, new_york_date, parse_moment, rfc3339
+from market.venue.timestamps import new_york, new_york_date, parse_moment, rfc3339
 
 _TIMEFRAME = re.compile(r"(\d{1,2})(Min|T|Hour|H|Day|D|Week|W|Month|M)\Z")
 _UNITS = {"Min": "minute", "T": "minute", "Hour": "hour", "H": "hour", "Day": "day", "D": "day", "Week": "week",
@@ -29,21 +36,11 @@ _COUNTS = {
     "week": (1,),
     "month": (1, 2, 3, 4, 6, 12),
 }
-_FEEDS = ("iex", "sip", "otc", "boats", "delayed_sip", "overnight")
+_ADJUSTMENTS = {"raw", "split", "dividend", "spin-off", "all"}
 LIMIT_DEFAULT, LIMIT_MAX = 1000, 10_000
 _KINDS = ("bars", "quotes", "trades")
 _SINGULAR = {"bars": "bar", "quotes": "quote", "trades": "trade"}
-EXCHANGES = {
-    "A": "NYSE American (AMEX)", "B": "NASDAQ OMX BX", "C": "National Stock Exchange", "D": "FINRA ADF",
-    "E": "Market Independent", "H": "MIAX", "I": "International Securities Exchange", "J": "Cboe EDGA",
-    "K": "Cboe EDGX", "L": "Long Term Stock Exchange", "M": "Chicago Stock Exchange",
-    "N": "New York Stock Exchange", "P": "NYSE Arca", "Q": "NASDAQ OMX", "S": "NASDAQ Small Cap",
-    "T": "NASDAQ Int", "U": "Members Exchange", "V": "IEX", "W": "CBOE", "X": "NASDAQ OMX PSX", "Y": "Cboe BYX",
-    "Z": "Cboe BZ",
-}  # fmt: skip
-TRADE_CONDITIONS = {" ": "Regular Sale", "@": "Regular Sale", "O": "Market Center Opening Trade",
-                    "6": "Market Center Closing Trade", "I": "Odd Lot Trade"}  # fmt: skip
-QUOTE_CONDITIONS = {" ": "Regular, Two-Sided Open", "R": "Regular, Two-Sided Open", "H": "Depth On Bid Side"}
+_CONDITIONS = {OPENING: ["@", "O"], CLOSING: ["@", "6"]}
 
 
 def bad_request(message: str) -> Refusal:
@@ -57,8 +54,8 @@ class DataRest:
     def __init__(self, exchange: Exchange, *, recent_sip: bool = True) -> None:
         self.exchange = exchange
         self.history = PriceHistory(exchange)
+        self.newsroom = Newsroom(exchange)
         self.recent_sip = recent_sip
-        self.default_feed = "sip" if recent_sip else "iex"
 
     def answer(self, request: Request) -> Answer:
         """The answer, refusals included."""
@@ -68,250 +65,250 @@ class DataRest:
             return Answer(refusal.status, refusal.body())
 
     def _route(self, request: Request) -> Answer:
-        parts = request.path.strip("/").split("/")
+        parts, query = request.path.split("/")[1:], request.query
         if request.method != "GET":
             raise missing("endpoint not found.")
-        if parts[:2] == ["v2", "stocks"]:
-            return self._stocks(parts[2:], request.query)
-        if parts[0] == "v1beta1" and parts[1:] == ["news"]:
-            return Answer(200, {"news": [], "next_page_token": None})
-        if parts in (["v1", "corporate-actions"], ["v1beta1", "corporate-actions"]):
-            return Answer(200, data_actions(self.exchange, request.query))
-        if parts[:3] == ["v1beta1", "screener", "stocks"] and len(parts) == 4:
-            return self._screener(parts[3], request.query)
+        match parts:
+            case ["v2", "stocks", *rest]:
+                return self._stocks(rest, query)
+            case ["v1beta1", "news"]:
+                return Answer(200, list_news(self.exchange, self.newsroom, query))
+            case ["v1" | "v1beta1", "corporate-actions"]:
+                return Answer(200, data_actions(self.exchange, query))
+            case ["v1beta1", "screener", "stocks", "most-actives"]:
+                return Answer(200, most_actives(self.exchange, self.history, query))
+            case ["v1beta1", "screener", market_type, "movers"]:
+                return Answer(200, movers(self.exchange, self.history, market_type, query))
+            case ["v1beta1", "logos", symbol] if symbol:
+                if (
+                    symbol.upper() in self.exchange.tape
+                    or not query.get("placeholder")
+                    or truth(query["placeholder"])
+                ):
+                    return Answer(200, raw=logos.placeholder(symbol.upper()), content_type="image/png")
+                raise Refusal(404, None, f"logo not found for {symbol[:40]}")
         raise missing("endpoint not found.")
 
     def _stocks(self, parts: list[str], query: dict[str, str]) -> Answer:
         match parts:
             case ["snapshots"]:
-                self._feed(query)
-                return Answer(
-                    200, {s: v for s in self._symbols(query) if (v := self._snapshot(s, query)) is not None}
-                )
+                feed = self._latest_feed(query)
+                found = {s: v for s in self._symbols(query) if (v := self._snapshot(s, feed)) is not None}
+                return Answer(200, found)
             case [symbol, "snapshot"]:
-                self._feed(query)
-                view = self._snapshot(symbol, query)
+                view = self._snapshot(_one_symbol(symbol), self._latest_feed(query))
                 if view is None:
-                    raise Refusal(404, None, f"not found: {symbol}")
-                return Answer(200, {"symbol": symbol, **view})
+                    raise Refusal(404, None, f"no snapshot found for {symbol[:40]}")
+                return Answer(200, {"symbol": symbol.upper(), **view, **_currency(query)})
             case [kind, "latest"] if kind in _KINDS:
-                self._feed(query)
-                found = {
-                    s: v for s in self._symbols(query) if (v := self._latest(kind, s, query)) is not None
-                }
-                return Answer(200, {kind: found})
+                feed = self._latest_feed(query)
+                found = {s: v for s in self._symbols(query) if (v := self._latest(kind, s, feed)) is not None}
+                return Answer(200, {kind: found, **_currency(query)})
             case [symbol, kind, "latest"] if kind in _KINDS:
-                self._feed(query)
-                view = self._latest(kind, symbol, query)
+                view = self._latest(kind, _one_symbol(symbol), self._latest_feed(query))
                 if view is None:
-                    raise Refusal(404, None, f"no {_SINGULAR[kind]} found for {symbol}")
-                return Answer(200, {"symbol": symbol, _SINGULAR[kind]: view})
+                    raise Refusal(404, None, f"no {_SINGULAR[kind]} found for {symbol[:40]}")
+                return Answer(200, {"symbol": symbol.upper(), _SINGULAR[kind]: view, **_currency(query)})
             case [kind] if kind in _KINDS:
                 rows, token = self._range(kind, self._symbols(query), query)
                 return Answer(200, {kind: rows, "next_page_token": token, **_currency(query)})
             case ["auctions"]:
-                return Answer(
-                    200, {"auctions": self._auctions(self._symbols(query), query), "next_page_token": None}
-                )
-            case [symbol, kind] if kind in _KINDS and symbol != "meta":
-                rows, token = self._range(kind, [symbol.upper()], query)
-                one: dict[str, Any] = {kind: rows.get(symbol.upper()), "symbol": symbol.upper()}
-                return Answer(200, {**one, "next_page_token": token, **_currency(query)})
+                rows, token = self._auctions(self._symbols(query), query)
+                return Answer(200, {"auctions": rows, "next_page_token": token, **_currency(query)})
             case ["meta", "exchanges"]:
                 return Answer(200, EXCHANGES)
-            case ["meta", "conditions", kind] if kind in ("trade", "quote"):
+            case ["meta", "conditions", ("trade" | "quote") as kind]:
                 if query.get("tape") not in ("A", "B", "C"):
-                    raise bad_request("invalid tape")
-                return Answer(200, TRADE_CONDITIONS if kind == "trade" else QUOTE_CONDITIONS)
+                    raise bad_request("invalid tape: only A, B and C are supported")
+                return Answer(200, conditions(kind, query["tape"]))
+            case [symbol, ("bars" | "quotes" | "trades" | "auctions") as kind] if symbol != "meta":
+                name = _one_symbol(symbol)
+                rows, token = (
+                    self._auctions([name], query) if kind == "auctions" else self._range(kind, [name], query)
+                )
+                one: dict[str, Any] = {kind: rows.get(name), "symbol": name}
+                return Answer(200, {**one, "next_page_token": token, **_currency(query)})
         raise missing("endpoint not found.")
 
     # --- parameters --------------------------------------------------------------------------------------
 
     def _symbols(self, query: dict[str, str]) -> list[str]:
-        symbols = [
-            symbol.strip().upper() for symbol in (query.get("symbols") or "").split(",") if symbol.strip()
-        ]
+        symbols = [_one_symbol(name) for name in (query.get("symbols") or "").split(",") if name.strip()]
         if not symbols:
             raise bad_request("symbols is required")
-        for symbol in symbols:
-            if not symbol.replace(".", "").replace("-", "").replace("/", "").isalnum() or len(symbol) > 20:
-                raise bad_request(f"invalid symbol: {symbol[:40]}")
         return list(dict.fromkeys(symbols))
 
-    def _feed(self, query: dict[str, str]) -> str:
-        feed = query.get("feed") or self.default_feed
-        if feed not in _FEEDS:
-            raise bad_request(f"invalid feed: {feed[:40]}")
+    def _latest_feed(self, query: dict[str, str]) -> Feed:
+        """The feed of a latest endpoint: the best the plan allows when none is named."""
+        feed = _feed(query.get("feed") or ("sip" if self.recent_sip else "iex"))
+        if feed.plan and not self.recent_sip:
+            raise Refusal(403, 42210000, feed.plan)
         return feed
 
-    def _span(self, query: dict[str, str]) -> tuple[int, int]:
+    def _range_query(self, query: dict[str, str]) -> tuple[Feed, int, int, int, str]:
+        """(feed, start, end, limit, sort) of a query over time."""
         now = self.exchange.now
-        try:
-            start = (
-                parse_moment(query["start"]) if query.get("start") else new_york(new_york_date(now), time())
-            )
-        except (ValueError, OverflowError):
-            raise bad_request(f"invalid start: {query.get('start', '')[:60]}") from None
-        try:
-            end = parse_moment(query["end"], end_of_day=True) if query.get("end") else now
-        except (ValueError, OverflowError):
-            raise bad_request(f"invalid end: {query.get('end', '')[:60]}") from None
-        if end < start and query.get("end"):
+        limit = read_limit(query, LIMIT_DEFAULT, LIMIT_MAX)
+        sort = query.get("sort") or "asc"
+        if sort not in ("asc", "desc"):
+            raise bad_request("invalid sort: only asc and desc are supported")
+        if query.get("asof") not in (None, "", "-"):
+            _parse(query, "asof", date.fromisoformat)
+        start = _parse(query, "start", parse_moment)
+        end = _parse(query, "end", lambda text: parse_moment(text, end_of_day=True))
+        feed = _feed(query.get("feed") or "sip")
+        if not feed.historical:
+            raise bad_request(f"invalid feed: {feed.name}")
+        if not self.recent_sip and feed.plan:
+            delayed = now - DELAY
+            if feed.name != "sip":
+                raise Refusal(403, 42210000, feed.plan)
+            if end is None:
+                end = delayed
+            elif end > delayed and not query.get("feed"):
+                feed = FEEDS["iex"]  # the best the plan allows for this span
+            elif end > delayed:
+                raise Refusal(403, 42210000, feed.plan)
+            start = min(new_york(new_york_date(now), time()), end) if start is None else start
+        start = new_york(new_york_date(now), time()) if start is None else start
+        if end is not None and end < start:
             raise bad_request("end should not be before start")
-        if not self.recent_sip and self._feed(query) == "sip" and end > now - 15 * MINUTE:
-            raise Refusal(403, 42210000, "subscription does not permit querying recent SIP data")
-        return start, min(end, now)
+        return feed, start, now if end is None else min(end, now), limit, sort
 
     # --- objects -----------------------------------------------------------------------------------------
-
-    def _letter(self, query: dict[str, str]) -> str:
-        return "V" if self._feed(query) == "iex" else "P"
 
     def _bar(self, bar: Bar) -> dict[str, Any]:
         return {"t": rfc3339(bar.t), "o": bar.open, "h": bar.high, "l": bar.low, "c": bar.close,
                 "v": int(bar.volume), "n": bar.trades, "vw": bar.vwap}  # fmt: skip
 
-    def _quote(self, symbol: str, quote: Quote, letter: str) -> dict[str, Any]:
-        return {"t": rfc3339(quote.t), "ax": letter, "ap": quote.ask / PRICE_SCALE, "as": quote.ask_size,
-                "bx": letter, "bp": quote.bid / PRICE_SCALE, "bs": quote.bid_size, "c": ["R"],
-                "z": self.exchange.assets[symbol].tape_letter}  # fmt: skip
+    def _quote(self, symbol: str, quote: Quote, feed: Feed) -> dict[str, Any]:
+        return {"t": rfc3339(quote.t), "ax": feed.letter, "ap": quote.ask / PRICE_SCALE, "as": quote.ask_size,
+                "bx": feed.letter, "bp": quote.bid / PRICE_SCALE, "bs": quote.bid_size, "c": ["R"],
+                "z": feed.tape_letter(self.exchange.assets[symbol].tape_letter)}  # fmt: skip
 
-    def _trade(self, symbol: str, trade: Print, letter: str) -> dict[str, Any]:
-        conditions = {OPENING: ["@", "O"], CLOSING: ["@", "6"]}.get(trade.kind, ["@"])
-        return {"t": rfc3339(trade.t), "x": letter, "p": trade.price / PRICE_SCALE, "s": trade.size,
-                "c": conditions, "i": trade.number, "z": self.exchange.assets[symbol].tape_letter}  # fmt: skip
+    def _trade(self, symbol: str, trade: Print, feed: Feed) -> dict[str, Any]:
+        return {"t": rfc3339(trade.t), "x": feed.letter, "p": trade.price / PRICE_SCALE, "s": trade.size,
+                "c": _CONDITIONS.get(trade.kind, ["@"]), "i": trade.number,
+                "z": feed.tape_letter(self.exchange.assets[symbol].tape_letter)}  # fmt: skip
 
-    def _latest(self, kind: str, symbol: str, query: dict[str, str]) -> dict[str, Any] | None:
-        symbol = symbol.upper()
+    def _latest(self, kind: str, symbol: str, feed: Feed) -> dict[str, Any] | None:
         if symbol not in self.exchange.tape:
             return None
-        letter = self._letter(query)
         if kind == "bars":
-            bar = self.history.minute_bar(symbol)
+            bar = self.history.minute_bar(symbol, feed)
             return self._bar(bar) if bar else None
         if kind == "quotes":
-            quote = self.history.latest_quote(symbol)
-            return self._quote(symbol, quote, letter) if quote else None
-        trade = self.history.latest_trade(symbol)
-        return self._trade(symbol, trade, letter) if trade else None
+            quote = self.history.latest_quote(symbol, feed)
+            return self._quote(symbol, quote, feed) if quote else None
+        trade = self.history.latest_trade(symbol, feed)
+        return self._trade(symbol, trade, feed) if trade else None
 
-    def _snapshot(self, symbol: str, query: dict[str, str]) -> dict[str, Any] | None:
-        symbol = symbol.upper()
-        if symbol not in self.exchange.tape:
+    def _snapshot(self, symbol: str, feed: Feed) -> dict[str, Any] | None:
+        if symbol not in self.exchange.tape or not feed.listed:
             return None
-        day, previous = self.history.daily_or_previous(symbol)
+        day, previous = self.history.daily_or_previous(symbol, feed)
         return {
-            "latestTrade": self._latest("trades", symbol, query),
-            "latestQuote": self._latest("quotes", symbol, query),
-            "minuteBar": self._latest("bars", symbol, query),
+            "latestTrade": self._latest("trades", symbol, feed),
+            "latestQuote": self._latest("quotes", symbol, feed),
+            "minuteBar": self._latest("bars", symbol, feed),
             "dailyBar": self._bar(day) if day else None,
             "prevDailyBar": self._bar(previous) if previous else None,
         }
 
     # --- ranges with paging ------------------------------------------------------------------------------
 
+    def _auctions(
+        self, symbols: list[str], query: dict[str, str]
+    ) -> tuple[dict[str, list[dict[str, Any]]], str | None]:
+        if query.get("feed") not in (None, "", "sip"):
+            raise bad_request("invalid feed: only sip is valid for auctions")
+        _, start, end, limit, sort = self._range_query(query)
+        return auctions(
+            self.exchange, self.history, symbols, start, end, limit, sort, query.get("page_token")
+        )
+
     def _range(
         self, kind: str, symbols: list[str], query: dict[str, str]
     ) -> tuple[dict[str, list[dict[str, Any]]], str | None]:
         """Rows by symbol and the next token. The limit counts rows over all symbols, sorted by symbol then time."""
-        start, end = self._span(query)
-        letter = self._letter(query)
-        try:
-            limit = int(query.get("limit") or LIMIT_DEFAULT)
-        except ValueError:
-            raise bad_request("invalid limit") from None
-        if not 1 <= limit <= LIMIT_MAX:
-            raise bad_request(f"limit must be between 1 and {LIMIT_MAX}")
-        sort = query.get("sort") or "asc"
-        if sort not in ("asc", "desc"):
-            raise bad_request("invalid sort")
-        rows_of = self._rows_of(kind, query, start, end, letter)
-        after_symbol, after_time = _read_token(query.get("page_token"))
+        feed, start, end, limit, sort = self._range_query(query)
+        rows_of = self._rows_of(kind, query, start, end, feed)
+        after = _read_token(query.get("page_token"))
         rows: dict[str, list[dict[str, Any]]] = {}
         taken = 0
-        last: tuple[str, int] | None = None
+        last: tuple[str, int, int] | None = None
         for symbol in sorted(symbols):
-            if symbol not in self.exchange.tape or (after_symbol and symbol < after_symbol):
+            if symbol not in self.exchange.tape or (after and symbol < after[0]):
                 continue
             found: Iterable[tuple[int, dict[str, Any]]] = rows_of(symbol)
             if sort == "desc":
                 found = reversed(list(found))
-            if symbol == after_symbol:
-                found = itertools.dropwhile(
-                    lambda row: row[0] <= after_time if sort == "asc" else row[0] >= after_time, found
-                )
-            for t, view in found:
+            skipping = after[1:] if after and symbol == after[0] else None
+            for t, seen, view in _counted(found):
+                if skipping is not None:
+                    earlier = t < skipping[0] if sort == "asc" else t > skipping[0]
+                    if earlier or (t == skipping[0] and seen <= skipping[1]):
+                        continue
+                    skipping = None
                 if taken == limit:
                     assert last is not None
-                    return rows, base64.b64encode(f"{last[0]}|{last[1]}".encode()).decode()
+                    return rows, base64.b64encode("|".join(map(str, last)).encode()).decode()
                 rows.setdefault(symbol, []).append(view)
                 taken += 1
-                last = (symbol, t)
+                last = (symbol, t, seen)
         return rows, None
 
     def _rows_of(
-        self, kind: str, query: dict[str, str], start: int, end: int, letter: str
+        self, kind: str, query: dict[str, str], start: int, end: int, feed: Feed
     ) -> Callable[[str], Iterator[tuple[int, dict[str, Any]]]]:
+        history = self.history
         if kind == "bars":
             frame = parse_timeframe(query.get("timeframe"))
-            adjustment = query.get("adjustment") or "raw"
-            if not set(adjustment.split(",")) <= {"raw", "split", "dividend", "spin-off", "all"}:
-                raise bad_request(f"invalid adjustment: {adjustment[:40]}")
-            if set(adjustment.split(",")) >= {"split", "dividend"}:
-                adjustment = "all"
+            adjustment = parse_adjustment(query.get("adjustment"))
             return lambda symbol: (
-                (bar.t, self._bar(bar)) for bar in self.history.bars(symbol, frame, start, end, adjustment)
+                (bar.t, self._bar(bar)) for bar in history.bars(symbol, frame, start, end, adjustment, feed)
             )
         if kind == "quotes":
             return lambda symbol: (
-                (quote.t, self._quote(symbol, quote, letter))
-                for quote in self.history.quotes(symbol, start, end)
+                (quote.t, self._quote(symbol, quote, feed))
+                for quote in history.quotes(symbol, start, end, feed)
             )
         return lambda symbol: (
-            (trade.t, self._trade(symbol, trade, letter)) for trade in self.history.trades(symbol, start, end)
+            (trade.t, self._trade(symbol, trade, feed)) for trade in history.trades(symbol, start, end, feed)
         )
 
-    # --- the rest ----------------------------------------------------------------------------------------
 
-    def _auctions(self, symbols: list[str], query: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
-        start, end = self._span(query)
-        found: dict[str, list[dict[str, Any]]] = {}
-        for symbol in symbols:
-            days: dict[str, dict[str, Any]] = {}
-            for trade in self.history.trades(symbol, start, end) if symbol in self.exchange.tape else ():
-                if trade.kind in (OPENING, CLOSING):
-                    key = "o" if trade.kind == OPENING else "c"
-                    day = new_york_date(trade.t).isoformat()
-                    entry = days.setdefault(day, {"d": day, "o": [], "c": []})
-                    entry[key].append({"t": rfc3339(trade.t), "x": "P", "p": trade.price / PRICE_SCALE,
-                                       "s": trade.size, "c": "O" if key == "o" else "6"})  # fmt: skip
-            if days:
-                found[symbol] = list(days.values())
-        return found
+def _one_symbol(name: str) -> str:
+    symbol = name.strip().upper()
+    if not symbol.replace(".", "").replace("-", "").replace("/", "").isalnum() or len(symbol) > 20:
+        raise bad_request(f"invalid symbol: {name[:40]}")
+    return symbol
 
-    def _screener(self, name: str, query: dict[str, str]) -> Answer:
-        rows: list[tuple[str, Bar, Bar]] = []
-        for symbol in self.exchange.tape.symbols:
-            day, previous = self.history.daily_or_previous(symbol)
-            if day and previous:
-                rows.append((symbol, day, previous))
-        top = min(int(query.get("top") or 10) if (query.get("top") or "10").isdigit() else 10, 100)
-        updated = rfc3339(self.exchange.now)
-        if name == "most-actives":
-            rows.sort(key=lambda row: -row[1].volume)
-            active = [
-                {"symbol": s, "volume": int(d.volume), "trade_count": d.trades} for s, d, _ in rows[:top]
-            ]
-            return Answer(200, {"most_actives": active, "last_updated": updated})
-        if name == "movers":
-            moves = sorted(
-                ({"symbol": s, "price": d.close, "change": round(d.close - p.close, 4),
-                  "percent_change": round((d.close / p.close - 1) * 100, 2)} for s, d, p in rows),
-                key=lambda row: float(str(row["percent_change"])),
-            )  # fmt: skip
-            return Answer(200, {"gainers": moves[::-1][:top], "losers": moves[:top], "market_type": "stocks",
-                                "last_updated": updated})  # fmt: skip
-        raise missing("endpoint not found.")
+
+def _feed(name: str) -> Feed:
+    feed = FEEDS.get(name)
+    if feed is None:
+        raise bad_request(f"invalid feed: {name[:40]}")
+    return feed
+
+
+def _parse(query: dict[str, str], name: str, read: Callable[[str], Any]) -> Any:
+    text = query.get(name)
+    if not text:
+        return None
+    try:
+        return read(text)
+    except (ValueError, OverflowError):
+        raise bad_request(f"invalid {name}: {text[:60]}") from None
+
+
+def _counted(
+    rows: Iterable[tuple[int, dict[str, Any]]],
+) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """(time, how many of that time came before it and it, row): several prints may share a nanosecond."""
+    for t, group in itertools.groupby(rows, key=lambda row: row[0]):
+        for seen, (_, view) in enumerate(group, 1):
+            yield t, seen, view
 
 
 def parse_timeframe(text: str | None) -> Frame:
@@ -324,15 +321,30 @@ def parse_timeframe(text: str | None) -> Frame:
     raise bad_request(f"invalid timeframe: {(text or '')[:40]}")
 
 
-def _read_token(token: str | None) -> tuple[str, int]:
+def parse_adjustment(text: str | None) -> str:
+    """raw, split, dividend or all; several by commas. The tape knows no spin-offs. Refusal 400."""
+    asked = {part.strip() for part in (text or "raw").split(",")}
+    if not asked <= _ADJUSTMENTS:
+        raise bad_request(f"invalid adjustment: {(text or '')[:40]}")
+    if "all" in asked or {"split", "dividend"} <= asked:
+        return "all"
+    return "split" if "split" in asked else "dividend" if "dividend" in asked else "raw"
+
+
+def _read_token(token: str | None) -> tuple[str, int, int] | None:
     if not token:
-        return "", 0
+        return None
     try:
-        symbol, _, t = base64.b64decode(token, validate=True).decode().partition("|")
-        return symbol, int(t)
-    except (ValueError, binascii.Error, UnicodeDecodeError):
+        symbol, t, seen = base64.b64decode(token, validate=True).decode().split("|")
+        return symbol, int(t), int(seen)
+    except (ValueError, binascii.Error):
         raise bad_request("invalid page token") from None
 
 
 def _currency(query: dict[str, str]) -> dict[str, str]:
-    return {"currency": query["currency"]} if query.get("currency") else {}
+    currency = query.get("currency")
+    if not currency:
+        return {}
+    if currency != "USD":
+        raise bad_request(f"invalid currency: {currency[:10]}")
+    return {"currency": currency}

@@ -6,6 +6,7 @@ adjustment only from its own day on.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, time, timedelta
@@ -14,10 +15,13 @@ from market import calendar
 from market.errors import CalendarError
 from market.venue.daily import DailyBar
 from market.venue.exchange import Exchange
+from market.venue.feeds import FEEDS, Feed
 from market.venue.tape import Bar, Print, Quote, SymbolTape
 from market.venue.timestamps import MINUTE, new_york, new_york_date
 
 DAY_NS = 24 * 60 * MINUTE
+SIP = FEEDS["sip"]
+_EVENING = 4 * 60 * MINUTE
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,121 +38,120 @@ class Frame:
 
 
 class PriceHistory:
-    """Everything already known at the venue clock."""
+    """Everything already known at the venue clock, as one feed shows it (the consolidated tape unless told)."""
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
 
+    def _now(self, feed: Feed) -> int:
+        return self.exchange.now - feed.delay
+
     # --- newest ------------------------------------------------------------------------------------------
 
-    def latest_quote(self, symbol: str) -> Quote | None:
+    def latest_quote(self, symbol: str, feed: Feed = SIP) -> Quote | None:
         """The quote shown now, or the last of an earlier session."""
-        day = self.exchange.session.day
-        quote = self.exchange.tape.quote_at(symbol, day, self.exchange.now)
-        if quote is None:
-            earlier = self._previous_tape(symbol)
-            if earlier is not None and len(earlier.ask):
-                quote = earlier.quote(len(earlier.ask) - 1)
-        return quote
+        for tape, until in self._newest(symbol, feed):
+            at = tape.quotes_until(until) - 1
+            if at >= 0 and tape.quote_time(at) >= _hours(tape, feed)[0]:
+                return tape.quote(at)
+        return None
 
-    def latest_trade(self, symbol: str) -> Print | None:
+    def latest_trade(self, symbol: str, feed: Feed = SIP) -> Print | None:
         """The last print."""
-        day = self.exchange.session.day
-        trade = self.exchange.tape.trade_at(symbol, day, self.exchange.now)
-        if trade is None:
-            earlier = self._previous_tape(symbol)
-            if earlier is not None and len(earlier.price):
-                trade = earlier.trade(len(earlier.price) - 1)
-        return trade
+        for tape, until in self._newest(symbol, feed):
+            at = tape.trades_until(until - feed.prints_late) - 1
+            if at >= 0 and tape.trade_time(at) >= _hours(tape, feed)[0]:
+                return tape.trade(at)
+        return None
+
+    def _newest(self, symbol: str, feed: Feed) -> Iterator[tuple[SymbolTape, int]]:
+        """The session now and the one before it, each with the instant up to which the feed shows it."""
+        if symbol not in self.exchange.tape or not feed.listed:
+            return
+        now = self._now(feed)
+        for tape in (self.exchange.tape.on(symbol, self.exchange.session.day), self._previous_tape(symbol)):
+            if tape is not None:
+                yield tape, min(now, _hours(tape, feed)[1] - 1)
 
     def _previous_tape(self, symbol: str) -> SymbolTape | None:
         bar = self.exchange.tape.previous(symbol, self.exchange.session.day)
         return self.exchange.tape.past(symbol, bar.day) if bar else None
 
-    def minute_bar(self, symbol: str) -> Bar | None:
+    def minute_bar(self, symbol: str, feed: Feed = SIP) -> Bar | None:
         """The newest minute that has ended and had prints."""
-        now = self.exchange.now
-        tape = self.exchange.tape.on(symbol, self.exchange.session.day)
-        bars = tape.bars(tape.session.pre_open, now - now % MINUTE, MINUTE) if tape else []
-        if bars:
-            return bars[-1]
-        earlier = self._previous_tape(symbol)
-        bars = earlier.bars(earlier.session.pre_open, earlier.session.post_close, MINUTE) if earlier else []
-        return bars[-1] if bars else None
+        for tape, until in self._newest(symbol, feed):
+            end = until + 1 - feed.prints_late
+            bars = tape.bars(_hours(tape, feed)[0], end - end % MINUTE, MINUTE)
+            if bars:
+                return bars[-1]
+        return None
 
-    def today(self, symbol: str) -> Bar | None:
+    def today(self, symbol: str, feed: Feed = SIP) -> Bar | None:
         """The daily bar so far, None before the first print."""
-        exchange = self.exchange
-        tape = exchange.tape.on(symbol, exchange.session.day)
-        if tape is None:
-            return None
-        bars = tape.bars(tape.session.pre_open, exchange.now + 1, DAY_NS)
+        tape = self.exchange.tape.on(symbol, self.exchange.session.day) if feed.listed else None
+        return None if tape is None else self._day_bar(tape, feed)
+
+    def _day_bar(self, tape: SymbolTape, feed: Feed) -> Bar | None:
+        start, end = _hours(tape, feed)
+        bars = tape.bars(start, min(end, self._now(feed) - feed.prints_late + 1), DAY_NS)
         if not bars:
             return None
-        bar = bars[0]
-        return Bar(
-            _midnight(exchange.session.day),
-            bar.open,
-            bar.high,
-            bar.low,
-            bar.close,
-            bar.volume,
-            bar.trades,
-            bar.vwap,
-        )
+        return dataclasses.replace(bars[0], t=_midnight(tape.session.day))
 
-    def previous_day(self, symbol: str) -> Bar | None:
+    def previous_day(self, symbol: str, feed: Feed = SIP) -> Bar | None:
         """The daily bar before this session's."""
         bar = self.exchange.tape.previous(symbol, self.exchange.session.day)
-        return _daily_bar(bar) if bar else None
+        if bar is None or not feed.listed:
+            return None
+        if not feed.overnight:
+            return _daily_bar(bar)
+        tape = self.exchange.tape.past(symbol, bar.day)
+        return None if tape is None else self._day_bar(tape, feed)
 
-    def daily_or_previous(self, symbol: str) -> tuple[Bar | None, Bar | None]:
+    def daily_or_previous(self, symbol: str, feed: Feed = SIP) -> tuple[Bar | None, Bar | None]:
         """(dailyBar, prevDailyBar) as a snapshot shows them: before the open the day is the last one."""
-        today, previous = self.today(symbol), self.previous_day(symbol)
-        if today is not None:
+        today, previous = self.today(symbol, feed), self.previous_day(symbol, feed)
+        if today is not None or previous is None:
             return today, previous
-        if previous is None:
-            return None, None
+        if feed.overnight:
+            return previous, None
         before = self.exchange.tape.history.before(symbol, new_york_date(previous.t))
         return previous, _daily_bar(before) if before else None
 
     # --- ranges ------------------------------------------------------------------------------------------
 
-    def bars(self, symbol: str, frame: Frame, start: int, end: int, adjustment: str = "raw") -> Iterator[Bar]:
+    def bars(
+        self, symbol: str, frame: Frame, start: int, end: int, adjustment: str = "raw", feed: Feed = SIP
+    ) -> Iterator[Bar]:
         """Bars whose left edge is in start..end (both included), oldest first, nothing after the clock."""
-        end = min(end, self.exchange.now)
-        if end < start or symbol not in self.exchange.tape:
+        end = min(end, self._now(feed))
+        if end < start or symbol not in self.exchange.tape or not feed.listed:
             return
         width = frame.intraday_ns
         if width:
-            for day in self._days(symbol, start, end):
-                tape = self._tape(symbol, day)
-                if tape is None:
-                    continue
-                factor = self._factor(symbol, day, adjustment)
-                left = tape.session.pre_open
-                for bar in tape.bars(left, self._limit(tape, frame), width):
+            for tape in self._tapes(symbol, start, end, feed):
+                factor = self._factor(symbol, tape.session.day, adjustment)
+                left, right = _hours(tape, feed)
+                for bar in tape.bars(left, min(right, self._limit(frame, feed)), width):
                     if start <= bar.t <= end:
                         yield _scaled(bar, factor)
             return
-        yield from self._long_bars(symbol, frame, start, end, adjustment)
+        yield from self._long_bars(symbol, frame, start, end, adjustment, feed)
 
-    def _limit(self, tape: SymbolTape, frame: Frame) -> int:
+    def _limit(self, frame: Frame, feed: Feed) -> int:
         """Exclusive end of the prints to use; the minute that is still running is not shown."""
-        now = self.exchange.now
-        if tape.session.day != self.exchange.session.day:
-            return tape.session.post_close
-        if frame.unit == "minute" and frame.count == 1:
-            return now - now % MINUTE
-        return now + 1
+        now = self._now(feed)
+        return now - now % MINUTE if frame.unit == "minute" and frame.count == 1 else now + 1
 
-    def _long_bars(self, symbol: str, frame: Frame, start: int, end: int, adjustment: str) -> Iterator[Bar]:
+    def _long_bars(
+        self, symbol: str, frame: Frame, start: int, end: int, adjustment: str, feed: Feed
+    ) -> Iterator[Bar]:
         first, last = new_york_date(start), new_york_date(end)
         if _midnight(first) < start:
             first += timedelta(days=1)
         if frame.unit != "day":
             first = _group_start(first, frame)
-        daily = list(self._daily(symbol, first, last, adjustment))
+        daily = list(self._daily(symbol, first, last, adjustment, feed))
         if frame.unit == "day" and frame.count == 1:
             yield from daily
             return
@@ -169,52 +172,57 @@ class PriceHistory:
                 round(turnover / volume, 6) if volume else members[-1].close,
             )
 
-    def _daily(self, symbol: str, first: date, last: date, adjustment: str) -> Iterator[Bar]:
+    def _daily(self, symbol: str, first: date, last: date, adjustment: str, feed: Feed) -> Iterator[Bar]:
         exchange = self.exchange
         today = exchange.session.day
+        if feed.overnight:
+            # A night belongs to the day that follows it, and is over before that day's midnight in no time zone.
+            for tape in self._tapes(symbol, _midnight(first), _midnight(min(last, today)), feed):
+                night = self._day_bar(tape, feed)
+                if night is not None and first <= tape.session.day:
+                    yield _scaled(night, self._factor(symbol, tape.session.day, adjustment))
+            return
         for stored in exchange.tape.history.between(symbol, first, min(last, today - timedelta(days=1))):
             yield _scaled(_daily_bar(stored), self._factor(symbol, stored.day, adjustment))
         if first <= today <= last:
-            bar = self.today(symbol)
+            bar = self.today(symbol, feed)
             if bar is not None:
                 yield bar
 
-    def quotes(self, symbol: str, start: int, end: int) -> Iterator[Quote]:
+    def quotes(self, symbol: str, start: int, end: int, feed: Feed = SIP) -> Iterator[Quote]:
         """Quotes in start..end, nothing after the clock."""
-        end = min(end, self.exchange.now)
-        for day in self._days(symbol, start, end):
-            tape = self._tape(symbol, day)
-            if tape is not None:
-                for i in range(tape.quotes_until(start - 1), tape.quotes_until(end)):
-                    yield tape.quote(i)
+        end = min(end, self._now(feed))
+        for tape in self._tapes(symbol, start, end, feed):
+            left, right = _hours(tape, feed)
+            for i in range(tape.quotes_until(max(start, left) - 1), tape.quotes_until(min(end, right - 1))):
+                yield tape.quote(i)
 
-    def trades(self, symbol: str, start: int, end: int) -> Iterator[Print]:
+    def trades(self, symbol: str, start: int, end: int, feed: Feed = SIP) -> Iterator[Print]:
         """Prints in start..end, nothing after the clock."""
-        end = min(end, self.exchange.now)
-        for day in self._days(symbol, start, end):
-            tape = self._tape(symbol, day)
-            if tape is not None:
-                for i in range(tape.trades_until(start - 1), tape.trades_until(end)):
-                    yield tape.trade(i)
+        end = min(end, self._now(feed) - feed.prints_late)
+        for tape in self._tapes(symbol, start, end, feed):
+            left, right = _hours(tape, feed)
+            for i in range(tape.trades_until(max(start, left) - 1), tape.trades_until(min(end, right - 1))):
+                yield tape.trade(i)
 
-    def _days(self, symbol: str, start: int, end: int) -> list[date]:
-        if end < start:
-            return []
-        history = self.exchange.tape.history
-        first, last = (
-            max(new_york_date(start), history.first_day),
-            min(new_york_date(end), self.exchange.session.day),
-        )
+    def _tapes(self, symbol: str, start: int, end: int, feed: Feed) -> Iterator[SymbolTape]:
+        """The sessions whose hours can reach into start..end, oldest first."""
+        if end < start or symbol not in self.exchange.tape or not feed.listed:
+            return
+        if feed.overnight:
+            start, end = start + _EVENING, end + _EVENING  # 20:00 belongs to the next day
+        tape, today = self.exchange.tape, self.exchange.session.day
+        first, last = max(new_york_date(start), tape.history.first_day), min(new_york_date(end), today)
         if last < first:
-            return []
+            return
         try:
-            return calendar.sessions(first, last)
+            days = calendar.sessions(first, last)
         except CalendarError:
-            return []
-
-    def _tape(self, symbol: str, day: date) -> SymbolTape | None:
-        tape = self.exchange.tape
-        return tape.on(symbol, day) if day == self.exchange.session.day else tape.past(symbol, day)
+            return
+        for day in days:
+            found = tape.on(symbol, day) if day == today else tape.past(symbol, day)
+            if found is not None:
+                yield found
 
     def _factor(self, symbol: str, day: date, adjustment: str) -> tuple[float, float]:
         """(price factor, volume factor) from the corporate actions after `day` up to today."""
@@ -232,6 +240,16 @@ class PriceHistory:
                 if before is not None and before.close > bar.dividend:
                     price *= 1 - bar.dividend / before.close
         return price, volume
+
+
+def _hours(tape: SymbolTape, feed: Feed) -> tuple[int, int]:
+    """First instant and exclusive end of what the feed shows of a session."""
+    session = tape.session
+    return (
+        (session.overnight_open, session.pre_open)
+        if feed.overnight
+        else (session.pre_open, session.post_close + MINUTE)
+    )
 
 
 def _midnight(day: date) -> int:

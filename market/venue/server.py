@@ -77,7 +77,6 @@ class Server:
             exchange, credentials, journal, rate_limit=RateLimit(rate_limit), auth_status=auth_status
         )
         self.gateway.data.recent_sip = recent_sip
-        self.gateway.data.default_feed = "sip" if recent_sip else "iex"
         self.effects = Effects(self)
         self.control = Control(self, secrets.token_urlsafe(24))
         self.trading_clients: dict[TradingConnection, Client] = {}

@@ -173,6 +173,6 @@ def asset_view(asset: Asset) -> dict[str, Any]:
         "maintenance_margin_requirement": 30,
         "margin_requirement_long": "30",
         "margin_requirement_short": "30",
-        "attributes": ["fractional_eh_enabled"] if asset.fractionable else [],
+        "attributes": asset.attributes,
         "cusip": None,
     }

@@ -383,12 +383,21 @@ def test_data_refusals(shared_wire: Wire, path: str, query: dict[str, str], stat
 def test_a_free_plan_may_not_ask_for_recent_sip(start_venue: Callable[..., RehearsalVenue]) -> None:
     wire = Wire(start_venue(recent_sip=False))
     query = {"symbols": "AAPL", "timeframe": "1Min", "start": DAY}
-    answer = wire("GET", "/v2/stocks/bars", params={**query, "feed": "sip"})
-    assert (answer.status_code, answer.json()["message"]) == (
-        403, "subscription does not permit querying recent SIP data",
-    )  # fmt: skip
-    assert wire.get("/v2/stocks/bars", **query)["bars"]["AAPL"]
-    assert wire.get("/v2/stocks/bars", **query, feed="sip", end="2022-12-28T14:40:00Z")["bars"]["AAPL"]
+    now = "2022-12-28T15:00:00Z"
+    for path, more in (
+        ("/v2/stocks/bars", {**query, "feed": "sip", "end": now}),
+        ("/v2/stocks/AAPL/quotes/latest", {"feed": "sip"}),
+    ):
+        answer = wire("GET", path, params=more)
+        assert (answer.status_code, answer.json()["message"]) == (
+            403, "subscription does not permit querying recent SIP data",
+        )  # fmt: skip
+    # Without an end it is a quarter of an hour ago; without a feed it is the best one that the plan allows.
+    last = wire.get("/v2/stocks/bars", **query, feed="sip")["bars"]["AAPL"][-1]
+    assert last["t"] == "2022-12-28T14:45:00Z"
+    assert wire.get("/v2/stocks/bars", **query, end=now)["bars"]["AAPL"][-1]["t"] == "2022-12-28T14:59:00Z"
+    assert wire.get("/v2/stocks/AAPL/quotes/latest")["quote"]["ax"] == "V"
+    assert wire("GET", "/v2/stocks/bars", params={**query, "feed": "boats"}).status_code == 403
 
 
 # --- Polygon ----------------------------------------------------------------------------------------------------
