@@ -23,6 +23,7 @@ from market.venue.errors import TapeError, VenueError
 from market.venue.exchange import Exchange, Rules
 from market.venue.faults import FaultPlan, load_plan
 from market.venue.journal import Journal
+from market.venue.overnight import with_overnight
 from market.venue.path import build_from_daily
 from market.venue.server import Server, check_free
 from market.venue.sessions import Session, session_on
@@ -118,7 +119,8 @@ def read_rules(words: list[str]) -> Rules:
     except msgspec.ValidationError as reason:
         raise VenueError(f"--rule cannot be read: {reason}") from None
     for name, allowed in (("fills", ("strict", "paper")), ("replace_qty", ("total", "remainder")),
-                          ("wash_trade_status", (403, 422)), ("luld_tier", (1, 2))):  # fmt: skip
+                          ("wash_trade_status", (403, 422)), ("luld_tier", (1, 2)),
+                          ("day_end", ("expired", "done_for_day")), ("halted_orders", ("working", "suspended"))):  # fmt: skip
         if getattr(rules, name) not in allowed:
             raise VenueError(
                 f"--rule {name} takes {' or '.join(map(str, allowed))}, not {getattr(rules, name)}"
@@ -179,15 +181,17 @@ def build_server(options: Options) -> Server:
 
     def build(symbol: str, session: Session) -> SymbolTape | None:
         if ticks is not None:
-            return ticks.build(symbol, session)
-        return build_from_daily(history, symbol, session, seed=options.seed, step_s=options.step_s)
+            built = ticks.build(symbol, session)
+        else:
+            built = build_from_daily(history, symbol, session, seed=options.seed, step_s=options.step_s)
+        if built is None or not options.rules.overnight:
+            return built
+        return with_overnight(built, history, seed=options.seed)
 
     # Listed on the day, or shortly before it: a name whose data ended long ago is not on the exchange.
     recent = day - dt.timedelta(days=10)
     listed = [symbol for symbol in history.symbols if history.between(symbol, recent, day)]
-    tape = Tape(history, build, symbols=listed)
-    for symbol in listed:
-        tape.on(symbol, day)  # before the clock starts: a first look must not stop it
+    tape = Tape(history, build, symbols=listed, modelled=ticks is None)
     plan = load_plan(options.faults, options.seed) if options.faults else FaultPlan(options.seed)
     journal = Journal(options.journal)
     begins = start_time(day, options.start)
@@ -196,6 +200,8 @@ def build_server(options: Options) -> Server:
         tape, start=begins, seed=options.seed, accounts=options.accounts, cash=options.cash, rules=options.rules,
         faults=plan, record=journal.record if journal.on else None,
     )  # fmt: skip
+    for symbol in listed:
+        tape.on(symbol, day)  # before the clock starts: a first look must not stop it
     return Server(
         exchange,
         VenueClock(begins, options.speed),

@@ -17,23 +17,25 @@ from market.venue import sessions
 from market.venue.account import Account
 from market.venue.activities import cash_activity
 from market.venue.assets import Asset, Identities, asset_of
+from market.venue.cancelling import ask_to_cancel, cancel_with_group
+from market.venue.crosses import Crosses, Imbalance
 from market.venue.decimals import ZERO, to_price, to_ticks
 from market.venue.entry_checks import ask_price, collar
 from market.venue.executions import Executions
-from market.venue.faults import CANCEL, REPLACE, FaultPlan
+from market.venue.faults import REPLACE, FaultPlan
 from market.venue.fees import day_fees
 from market.venue.groups import Groups
 from market.venue.intake import Intake
-from market.venue.matching import NEVER, Book
+from market.venue.matching import Book
 from market.venue.order_entry import OrderSpec, ReplaceSpec
-from market.venue.orders import WORKING, Order
+from market.venue.orders import Order
 from market.venue.path import seed_of
 from market.venue.refusals import Refusal, missing, unprocessable
 from market.venue.replacing import replace_order
 from market.venue.restrictions import Restrictions
 from market.venue.sessions import Session
 from market.venue.tape import Quote, Tape
-from market.venue.timestamps import MILLISECOND, MINUTE, SECOND, rfc3339
+from market.venue.timestamps import MINUTE, NEVER, SECOND, rfc3339
 from market.venue.trading_day import TradingDay
 from market.venue.views import order_view
 
@@ -43,7 +45,10 @@ class Rules:
     """How this exchange behaves; every field is an assumption that a user may change.
 
     `fills`: "strict" (displayed size, queue, participation) or "paper" (as Alpaca's paper engine documents:
-    any size at the quote, a random part one time in ten).
+    any size at the quote, a random part one time in ten). `straddle_pause_s`: seconds of a straddle state after which
+    the listing exchange pauses, 0 for never. `breaker_names`: a market of fewer names without SPY has no breakers.
+    `day_end`: what a day order becomes at the close, "expired" or "done_for_day". `halted_orders`: what orders are
+    during a halt, "working" or "suspended".
     """
 
     participation: float = 0.10
@@ -57,6 +62,12 @@ class Rules:
     luld: bool = True
     luld_tier: int = 1
     short_sale_restriction: bool = True
+    straddle_pause_s: float = 0.0
+    breakers: bool = True
+    breaker_names: int = 20
+    day_end: str = "expired"
+    halted_orders: str = "working"
+    overnight: bool = True
 
 
 @dataclass(slots=True)
@@ -110,6 +121,7 @@ class Exchange:
         self._update_number = 0
         self.groups = Groups(self)
         self.restrictions = Restrictions(self)
+        self.crosses = Crosses(self)
         self.day = TradingDay(self)
         self.executions = Executions(self)
         self.intake = Intake(self)
@@ -158,6 +170,10 @@ class Exchange:
         return account.buying_power_for_entry(
             lambda symbol: to_price(self.tape.last_price(symbol, day, second)), second
         )
+
+    def imbalance(self, symbol: str) -> Imbalance | None:
+        """What is known of the auction ahead of `symbol`; None outside the minutes before one."""
+        return self.crosses.imbalance(symbol)
 
     # --- time --------------------------------------------------------------------------------------------
 
@@ -229,7 +245,14 @@ class Exchange:
             return False
         if self.session.is_regular(t):
             return True
-        return order.extended_hours and self.session.is_extended(t)
+        if not order.extended_hours:
+            return False
+        return self.session.is_extended(t) or (self.session.is_overnight(t) and self.trades_overnight(order))
+
+    def trades_overnight(self, order: Order) -> bool:
+        """Whether an extended-hours order may be worked at night: the asset and the account both allow it."""
+        wanted = not self.accounts[order.account].configuration["disable_overnight_trading"]
+        return self.rules.overnight and wanted and self.assets[order.symbol].overnight_tradable
 
     def book(self, symbol: str) -> Book:
         """The book of `symbol`, made when first needed."""
@@ -256,31 +279,12 @@ class Exchange:
 
     def cancel(self, account: Account, order: Order) -> None:
         """Ask for a cancel; the answer to the client is only that it was asked. Refusal 422 when it cannot be."""
-        if not order.is_open:
-            raise unprocessable(f'order is already in "{order.status}" state')
-        if order.status == "pending_cancel":
-            raise unprocessable("order pending cancel")
-        t = self.now
-        order.before_pending = order.status
-        working = order.status in WORKING
-        order.move("pending_cancel", t)
-        if working:
-            self.emit(order, "pending_cancel", t)
-        delay = int(self.rules.latency_ms * MILLISECOND)
-        faults = self.faults.at_point(CANCEL, **order.who()) if self.faults.has(CANCEL) else []
-        for fault in faults:
-            if fault.kind == "stuck_cancel":
-                delay += int(fault.parameters["seconds"] * SECOND)
-        kinds = {fault.kind for fault in faults}
-        self.at(t + delay, lambda when: self._finish_cancel(order, when, kinds))
+        ask_to_cancel(self, order)
 
     def cancel_now(self, account: Account, order: Order) -> None:
         """Cancel without waiting for the acknowledgement: how close-all frees the shares it needs."""
-        if not order.is_open:
-            return
-        self.groups.cancel_with(order, self.now)
         if order.is_open:
-            self.terminate(order, "canceled", self.now)
+            cancel_with_group(self, order, self.now)
 
     def replace(self, account: Account, order: Order, spec: ReplaceSpec) -> Order:
         """Replace an open order by a new one with another id; see replacing.py."""
@@ -300,27 +304,6 @@ class Exchange:
             self._unreplaceable.discard(order.id)
             return True
         return False
-
-    def _finish_cancel(self, order: Order, t: int, faults: set[str]) -> None:
-        if order.status != "pending_cancel":
-            return
-        if faults & {"fill_wins_cancel", "canceled_and_filled"} and order.before_pending in WORKING:
-            order.move(order.before_pending, t)
-            ticks = (
-                to_ticks(order.limit_price)
-                if order.limit_price is not None
-                else to_ticks(self.mark(order.symbol))
-            )
-            self.filled(order, order.left, ticks, t)
-            if "canceled_and_filled" in faults:
-                self.emit(order, "canceled", t)
-        elif "cancel_rejected" in faults:
-            order.move(order.before_pending, t)
-            self.emit(order, "order_cancel_rejected", t)
-        else:
-            self.groups.cancel_with(order, t)
-            if order.is_open:
-                self.terminate(order, "canceled", t)
 
     # --- what happens to an order ------------------------------------------------------------------------
 

@@ -11,11 +11,12 @@ from market.venue.assets import Asset
 from market.venue.decimals import ZERO, to_ticks
 from market.venue.entry_checks import collar
 from market.venue.faults import ORDER
-from market.venue.matching import Book, trail_stop
+from market.venue.matching import Book
 from market.venue.order_entry import OrderSpec
 from market.venue.orders import Order
 from market.venue.refusals import unprocessable
 from market.venue.timestamps import MILLISECOND, SECOND
+from market.venue.trailing import trail_stop
 
 if TYPE_CHECKING:
     from market.venue.exchange import Exchange
@@ -123,7 +124,7 @@ class Intake:
         """The order reaches the exchange."""
         if not order.is_open or order.in_book:
             return
-        if order.status == "held":
+        if order.status in ("held", "suspended"):
             return
         if order.extended_hours and not (
             self._exchange.session.pre_open <= t < self._exchange.session.post_close
@@ -131,17 +132,14 @@ class Intake:
             return
         if not order.extended_hours and not self._exchange.session.is_regular(t):
             return
-        if order.status in ("accepted", "pending_new", "held"):
+        if order.time_in_force == "opg":
+            return  # the opening cross comes for it
+        if order.status in ("accepted", "pending_new"):
             order.move("new", t)
             self._exchange.emit(order, "new", t)
-        if order.doomed:
-            return
-        if order.time_in_force == "opg":
-            self._exchange.day.auction(order, t, closing=False)
-            if order.is_open:
-                self._exchange.terminate(order, "canceled", t)
-            return
-        if order.time_in_force == "cls":
+        elif order.status in ("done_for_day", "calculated"):
+            self.restate(order, t)
+        if order.doomed or order.time_in_force == "cls":
             return
         if order.is_buy and order.type == "market":
             order.collar_ticks = to_ticks(collar(self._exchange.ask(order.symbol)))
@@ -155,6 +153,11 @@ class Intake:
         self._exchange.watch(book)
         if order.order_class and order.is_open:
             self._exchange.groups.after_activation(order, t)
+
+    def restate(self, order: Order, t: int) -> None:
+        """An order that was set aside works again: `new`, or `partially_filled` when some of it has traded."""
+        order.move("partially_filled" if order.filled_qty else "new", t)
+        self._exchange.emit(order, "restated" if order.filled_qty else "new", t)
 
     def work_leg(self, leg: Order, t: int) -> None:
         """A held leg becomes a working order."""

@@ -9,29 +9,25 @@ Rules (the strict model; see docs/venue.md):
 * Better price first, then first come. Accounts share the displayed size and never trade with each other.
 * Nothing trades outside the price bands, and a restricted short sale never at the bid or below it, unless it rests
   there because the market came to it (restrictions.py says when).
+* A halt ends in an auction: every order that reaches its price trades at that price, bands or no bands.
 * Shares taken in a minute stay under `participation` of that minute's volume (one round lot is always allowed).
-
-Nothing depends on how often the venue is asked: the book computes when the tape next concerns one of its orders,
-and is processed at exactly that instant.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from decimal import ROUND_DOWN, Decimal
-from typing import Any, Protocol
-
-import numpy as np
+from typing import Protocol
 
 from market.venue.decimals import to_price, to_ticks
 from market.venue.luld import ANY_PRICE, PriceLimits
 from market.venue.orders import Order
-from market.venue.tape import EXTENDED, OPENING, Print, SymbolTape
-from market.venue.timestamps import MINUTE
+from market.venue.priority import ROUND_LOT, by_priority, cross, reaches, shares_for
+from market.venue.tape import EXTENDED, OPENING, REOPENING, Print, SymbolTape
+from market.venue.timestamps import MINUTE, NEVER
+from market.venue.trailing import follow
+from market.venue.triggers import next_trigger
 
-_ROUND_LOT = 100
-_NANO_SHARE = Decimal("1e-9")
-NEVER = 1 << 62
+_BOUNDLESS = Decimal(10) ** 12
 
 
 class Floor(Protocol):
@@ -93,12 +89,10 @@ class Book:
         self._sync(t)
         self._processed = max(self._processed, t)
         if not self.halted:
-            if order.type in ("stop", "stop_limit", "trailing_stop") and not order.triggered:
-                pass
-            else:
+            if order.is_active:
                 self._arrive(order, t)
-        if order.in_book:
-            self.trigger = min(self.trigger, self._next_trigger((order,), t))
+            if order.in_book and self.tape is not None:
+                self.trigger = min(self.trigger, next_trigger(self.tape, (order,), t))
 
     def remove(self, order: Order) -> None:
         """Take an order out; the trigger may stay early, which costs one idle look."""
@@ -111,16 +105,28 @@ class Book:
         self.trigger = NEVER
 
     def resume(self, t: int) -> None:
-        """Match again from `t` on, starting with what is marketable now."""
+        """Match again from `t` on: first the auction that ends the halt, then what is marketable now."""
         self.halted = False
         self._sync(t)
         self._processed = t
+        if self.tape is not None:
+            for i in range(self.tape.trades_until(t - 1), self.tape.trades_until(t)):
+                trade = self.tape.trade(i)
+                auction = trade.kind in (OPENING, REOPENING)
+                if auction:
+                    self._cross(trade, t)
+                self._match_print(trade, t, crossed=auction)
         self._match_quote(t)
         self.refresh(t)
 
     def restrict(self, limits: PriceLimits, shorts_from: int) -> None:
         """The session's price bands, and the instant from which short sales are restricted."""
         self._limits, self._shorts_from = limits, shorts_from
+
+    def follow(self, tape: SymbolTape | None) -> None:
+        """What the tape will show has changed; what it has shown has not."""
+        self.tape = tape
+        self.refresh(self._processed)
 
     def open_day(self, tape: SymbolTape | None) -> None:
         """Start on another session's tape."""
@@ -132,15 +138,16 @@ class Book:
 
     def refresh(self, t: int) -> None:
         """Find the next instant of the tape, after `t`, that concerns any order here."""
-        self.trigger = (
-            NEVER if self.halted or not self.orders else self._next_trigger(self.orders.values(), t)
-        )
+        if self.halted or not self.orders or self.tape is None:
+            self.trigger = NEVER
+        else:
+            self.trigger = next_trigger(self.tape, self.orders.values(), t)
 
     def available_to(self, order: Order, t: int) -> Decimal:
         """Shares a fill-or-kill order could have at once."""
         self._sync(t)
         ticks = self.ask if order.is_buy else self.bid
-        if ticks <= 0 or not _reaches(order, ticks) or self.halted or self._forbidden(order, ticks, t):
+        if ticks <= 0 or not reaches(order, ticks) or self.halted or self._forbidden(order, ticks, t):
             return Decimal(0)
         return self._offered(order, t)
 
@@ -174,18 +181,38 @@ class Book:
         self._ask_left = Decimal(int(tape.ask_size[newest]))
 
     def _match_quote(self, t: int) -> None:
-        for order in _by_priority(self.orders.values()):
-            if order.in_book and _is_active(order):
+        for order in by_priority(self.orders.values()):
+            if order.in_book and order.is_active:
                 self._take(order, t)
 
-    def _match_print(self, trade: Print, t: int) -> None:
+    def _cross(self, trade: Print, t: int) -> None:
+        """The auction that ends a halt: one price, and the price bands do not hold there."""
+        each_side = self.cross_allowance(trade.size)
+        active = [order for order in self.orders.values() if order.is_active]
+        for order, qty in cross(active, trade.price, each_side, lambda o: self.may_cross(o, trade.price, t)):
+            if order.in_book:
+                self._floor.filled(order, qty, trade.price, t)
+
+    def cross_allowance(self, size: int) -> Decimal:
+        """Shares that orders here may buy, and sell, in an auction of `size` shares."""
+        if self._unlimited:
+            return _BOUNDLESS
+        return max(ROUND_LOT, (self._participation * size).to_integral_value(ROUND_DOWN))
+
+    def may_cross(self, order: Order, ticks: int, t: int) -> bool:
+        """A restricted short sale takes part in an auction only above the best bid."""
+        self._sync(t)
+        return t < self._shorts_from or ticks > self.bid or not self._floor.is_short(order)
+
+    def _match_print(self, trade: Print, t: int, *, crossed: bool = False) -> None:
+        """A print fills resting orders (in an auction they have had their part already) and elects stops."""
         if trade.kind == EXTENDED:
             return
-        left = Decimal(trade.size)
-        for order in _by_priority(self.orders.values()):
+        left = Decimal(0 if crossed else trade.size)
+        for order in by_priority(self.orders.values()):
             if not order.in_book:
                 continue
-            if _is_active(order):
+            if order.is_active:
                 if order.limit_price is not None and order.resting and left > 0:
                     left -= self._make(order, trade, left, t)
             else:
@@ -196,7 +223,7 @@ class Book:
     def _arrive(self, order: Order, t: int) -> None:
         """It takes what is there; if its limit is not reached it rests, behind what its price already shows."""
         ticks = self.ask if order.is_buy else self.bid
-        if order.limit_price is not None and (ticks <= 0 or not _reaches(order, ticks)):
+        if order.limit_price is not None and (ticks <= 0 or not reaches(order, ticks)):
             order.resting = True
             limit = to_ticks(order.limit_price)
             own_side = self.bid if order.is_buy else self.ask
@@ -214,7 +241,7 @@ class Book:
         tick = 100 if best >= 10_000 else 1
         for level in range(self._levels):
             ticks = best + level * tick if order.is_buy else best - level * tick
-            if best <= 0 or ticks <= 0 or not _reaches(order, ticks) or not order.in_book:
+            if best <= 0 or ticks <= 0 or not reaches(order, ticks) or not order.in_book:
                 if order.limit_price is not None and not level:
                     order.resting = True  # the market left it: from here on it makes
                 return
@@ -268,13 +295,8 @@ class Book:
         return used
 
     def _watch_stop(self, order: Order, ticks: int, t: int) -> None:
-        if order.type == "trailing_stop":
-            price = to_price(ticks)
-            assert order.hwm is not None
-            if (price < order.hwm) if order.is_buy else (price > order.hwm):
-                order.hwm = price
-                order.stop_price = trail_stop(order)
-                self._floor.trailed(order, t)
+        if order.type == "trailing_stop" and follow(order, to_price(ticks)):
+            self._floor.trailed(order, t)
         assert order.stop_price is not None
         stop = to_ticks(order.stop_price)
         if (ticks >= stop) if order.is_buy else (ticks <= stop):
@@ -304,135 +326,19 @@ class Book:
 
     def _offered(self, order: Order, t: int) -> Decimal:
         if self._unlimited:
-            return Decimal(10) ** 12
+            return _BOUNDLESS
         return min(self._ask_left if order.is_buy else self._bid_left, self._allowance(t))
 
     def _allowance(self, t: int) -> Decimal:
         """What participation leaves of this minute."""
         if self._unlimited:
-            return Decimal(10) ** 12
+            return _BOUNDLESS
         minute = t - t % MINUTE
         if minute != self._minute:
             self._minute, self._taken = minute, Decimal(0)
         volume = self.tape.minute_volume(t) if self.tape is not None else 0
-        cap = max(Decimal(_ROUND_LOT), (self._participation * volume).to_integral_value(ROUND_DOWN))
+        cap = max(ROUND_LOT, (self._participation * volume).to_integral_value(ROUND_DOWN))
         return max(cap - self._taken, Decimal(0))
 
     def _fit(self, order: Order, ticks: int, offered: Decimal) -> Decimal:
-        offered = self._floor.wants(order, ticks, offered)
-        if order.notional is None or order.qty is not None:
-            return min(order.left, offered)
-        dollars = order.notional - order.filled_value
-        return min((dollars / to_price(ticks)).quantize(_NANO_SHARE, ROUND_DOWN), offered)
-
-    # --- when next ---------------------------------------------------------------------------------------
-
-    def _next_trigger(self, orders: Iterable[Order], t: int) -> int:
-        """Time of the first quote or print after `t` that could change anything for `orders`."""
-        tape = self.tape
-        if tape is None or self.halted:
-            return NEVER
-        buy_limit, sell_limit = -1, NEVER
-        buy_stop, sell_stop = NEVER, -1
-        any_quote = any_print = False
-        for order in orders:
-            if not order.in_book:
-                continue
-            if not _is_active(order):
-                if order.type == "trailing_stop":
-                    any_print = True
-                elif order.is_buy:
-                    buy_stop = min(buy_stop, to_ticks(order.stop_price or Decimal(0)))
-                else:
-                    sell_stop = max(sell_stop, to_ticks(order.stop_price or Decimal(0)))
-            elif order.limit_price is not None and order.resting:
-                if order.is_buy:
-                    buy_limit = max(buy_limit, to_ticks(order.limit_price))
-                else:
-                    sell_limit = min(sell_limit, to_ticks(order.limit_price))
-            else:
-                any_quote = True
-        quotes, prints = tape.quotes_until(t), tape.trades_until(t)
-        lowest_ask, highest_bid, lowest_print, highest_print = tape.extremes()
-        quote_at = quotes if any_quote and quotes < len(tape.ask) else -1
-        if quote_at < 0:
-            quote_at = _first(tape.ask, quotes, 1, buy_limit) if buy_limit >= lowest_ask else -1
-            if sell_limit <= highest_bid:
-                quote_at = _earlier(quote_at, _first(tape.bid, quotes, sell_limit, NEVER))
-        print_at = prints if any_print and prints < len(tape.price) else -1
-        if print_at < 0:
-            for wanted, low, high in (
-                (buy_limit >= lowest_print, 1, buy_limit),
-                (sell_limit <= highest_print, sell_limit, NEVER),
-                (buy_stop <= highest_print, buy_stop, NEVER),
-                (sell_stop >= lowest_print, 1, sell_stop),
-            ):
-                if wanted:
-                    print_at = _earlier(print_at, _first(tape.price, prints, low, high))
-        when = NEVER
-        if quote_at >= 0:
-            when = tape.quote_time(quote_at)
-        if print_at >= 0:
-            when = min(when, tape.trade_time(print_at))
-        return when
-
-
-def trail_stop(order: Order) -> Decimal:
-    """The stop price of a trailing stop from its high (sell) or low (buy) water mark, on the cent."""
-    assert order.hwm is not None
-    if order.trail_price is not None:
-        distance = order.trail_price
-    else:
-        assert order.trail_percent is not None
-        distance = order.hwm * order.trail_percent / 100
-    stop = order.hwm + distance if order.is_buy else order.hwm - distance
-    places = Decimal("0.01") if stop >= 1 else Decimal("0.0001")
-    return max(stop.quantize(places), places)
-
-
-def _is_active(order: Order) -> bool:
-    return order.triggered or order.type in ("market", "limit")
-
-
-def _reaches(order: Order, ticks: int) -> bool:
-    """Whether the order may trade at `ticks`."""
-    if order.limit_price is not None:
-        limit = to_ticks(order.limit_price)
-        return ticks <= limit if order.is_buy else ticks >= limit
-    if order.is_buy and order.collar_ticks:
-        return ticks <= order.collar_ticks
-    return True
-
-
-def _by_priority(orders: Iterable[Order]) -> list[Order]:
-    """Unpriced first, then better price, then first come; the side does not matter to the ranking."""
-
-    def rank(order: Order) -> tuple[int, Any, int]:
-        if order.limit_price is None:
-            return (0, 0, order.sequence)
-        return (1, -order.limit_price if order.is_buy else order.limit_price, order.sequence)
-
-    return sorted(orders, key=rank)
-
-
-def _first(values: Any, start: int, low: int, high: int) -> int:
-    """Index of the first value in low..high from `start` on, -1 for none; looks in growing blocks."""
-    size, block = len(values), 256
-    while start < size:
-        part = values[start : start + block]
-        hits = (part >= low) & (part <= high) if high < NEVER else part >= low
-        at = int(np.argmax(hits))
-        if hits[at]:
-            return start + at
-        start += block
-        block *= 4
-    return -1
-
-
-def _earlier(a: int, b: int) -> int:
-    if a < 0:
-        return b
-    return a if b < 0 else min(a, b)
-
-
-__all__ = ["NEVER", "OPENING", "Book", "Floor", "trail_stop"]
+        return shares_for(order, ticks, self._floor.wants(order, ticks, offered))

@@ -24,24 +24,30 @@ _LIVE_NEXT = frozenset(
         "rejected",
         "suspended",
         "stopped",
-        "calculated",
     ]
 )
+_WAITING = frozenset({"accepted", "new", "held", "accepted_for_bidding", "calculated"})
 TRANSITIONS: dict[str, frozenset[str]] = {
-    "accepted": frozenset({"pending_new", "new", "held"}) | _LIVE_NEXT,
+    "accepted": frozenset({"pending_new", "new", "held", "accepted_for_bidding"}) | _LIVE_NEXT,
     "pending_new": frozenset({"accepted", "new", "held"}) | _LIVE_NEXT,
+    # Entry for its cross has ended; what the cross leaves is canceled.
     "accepted_for_bidding": frozenset({"new"}) | _LIVE_NEXT,
     "held": frozenset({"accepted", "new"}) | _LIVE_NEXT,
-    "new": _LIVE_NEXT,
+    "new": frozenset({"accepted_for_bidding"}) | _LIVE_NEXT,
     "partially_filled": _LIVE_NEXT,
+    # Set aside by the exchange: open, and it does not trade.
     "suspended": frozenset({"new"}) | _LIVE_NEXT,
+    # Its trade is guaranteed and yet to come.
     "stopped": _LIVE_NEXT,
-    "calculated": _LIVE_NEXT,
     # A request that loses its race goes back to where the order was.
-    "pending_cancel": frozenset({"new", "accepted", "held"}) | _LIVE_NEXT,
-    "pending_replace": frozenset({"new", "accepted", "held"}) | _LIVE_NEXT,
-    # The day's part is over; a gtc order comes back the next morning.
-    "done_for_day": frozenset({"accepted", "new", "partially_filled", "canceled", "expired", "calculated"}),
+    "pending_cancel": frozenset({"pending_new"}) | _WAITING | _LIVE_NEXT,
+    "pending_replace": _WAITING | _LIVE_NEXT,
+    # The day's part is over; a gtc order comes back the next morning, a day order does not.
+    "done_for_day": frozenset(
+        {"accepted", "new", "partially_filled", "pending_cancel", "canceled", "expired", "calculated"}
+    ),
+    # The day's part is settled as well, if there was one.
+    "calculated": frozenset({"partially_filled", "pending_cancel", "canceled", "expired"}),
     "filled": frozenset(),
     "canceled": frozenset(),
     "expired": frozenset(),
@@ -128,6 +134,8 @@ class Order:
     before_pending: str = ""
     "Status to go back to when a cancel or replace fails."
     pending_replacement: Order | None = None
+    calculated_qty: Decimal = ZERO
+    "Shares of it that a day's settlement has dealt with."
     doomed: bool = False
     "It will be rejected after its acknowledgement and never reaches a book."
 
@@ -136,13 +144,20 @@ class Order:
 
     @property
     def is_open(self) -> bool:
-        """Whether it may still change."""
-        return self.status not in TERMINAL
+        """Whether it may still change: a day order that is done for its only day does not."""
+        return self.status not in TERMINAL and not (
+            self.status == "done_for_day" and self.time_in_force != "gtc"
+        )
 
     @property
     def is_buy(self) -> bool:
         """Whether it buys."""
         return self.side == "buy"
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it wants to trade now: not a stop that still waits for its price."""
+        return self.triggered or self.type in ("market", "limit")
 
     @property
     def filled_avg_price(self) -> Decimal | None:

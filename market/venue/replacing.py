@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from market.venue import entry_checks
 from market.venue.account import Account
 from market.venue.decimals import ZERO
-from market.venue.matching import trail_stop
 from market.venue.order_entry import OrderSpec, ReplaceSpec
-from market.venue.orders import REPLACEABLE, WORKING, Order
+from market.venue.orders import REPLACEABLE, Order
 from market.venue.refusals import denied, insufficient_qty, invalid, unprocessable
 from market.venue.timestamps import MILLISECOND
+from market.venue.trailing import trail_stop
 
 if TYPE_CHECKING:
     from market.venue.exchange import Exchange
@@ -84,7 +84,7 @@ def _finish(
     if old.status != "pending_replace" or exchange.refuse_replacement(old):
         # The fill won the race, or the exchange would not have it.
         if old.is_open:
-            old.move(old.before_pending if old.before_pending in WORKING else "new", t)
+            old.move(old.before_pending, t)
         old.pending_replacement = None
         exchange.emit(old, "order_replace_rejected", t)
         exchange.terminate(new, "rejected", t)

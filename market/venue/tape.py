@@ -18,10 +18,11 @@ from market.errors import CalendarError
 from market.venue.daily import DailyBar, DailyHistory
 from market.venue.decimals import PRICE_SCALE
 from market.venue.sessions import Session, session_on
-from market.venue.timestamps import MINUTE
+from market.venue.timestamps import MINUTE, NEVER
 
-REGULAR, OPENING, CLOSING, EXTENDED = 0, 1, 2, 3
-"""What kind of print a trade is: regular session, opening cross, closing cross, outside regular hours."""
+REGULAR, OPENING, CLOSING, EXTENDED, REOPENING = 0, 1, 2, 3, 4
+"""What kind of print a trade is: regular session, opening cross, closing cross, outside regular hours, the cross
+that ends a halt."""
 
 PAST_SESSIONS_MAX = 600
 IntArray = NDArray[np.integer]
@@ -94,9 +95,9 @@ class SymbolTape:
         if self._extremes is None:
             asks = self.ask[self.ask > 0]
             self._extremes = (
-                int(asks.min()) if len(asks) else 1 << 62,
+                int(asks.min()) if len(asks) else NEVER,
                 int(self.bid.max()) if len(self.bid) else 0,
-                int(self.price.min()) if len(self.price) else 1 << 62,
+                int(self.price.min()) if len(self.price) else NEVER,
                 int(self.price.max()) if len(self.price) else 0,
             )
         return self._extremes
@@ -130,6 +131,11 @@ class SymbolTape:
     def trade(self, i: int) -> Print:
         """Print `i`."""
         return Print(self.trade_time(i), int(self.price[i]), int(self.size[i]), int(self.kind[i]), i + 1)
+
+    def print_of(self, kind: int) -> int:
+        """The number of the first print of `kind`, -1 when there is none."""
+        found = np.flatnonzero(self.kind == kind)
+        return int(found[0]) if len(found) else -1
 
     def minute_volume(self, t: int) -> int:
         """Shares printed in the whole minute that `t` is in (for the participation cap only, never served)."""
@@ -187,7 +193,8 @@ class Tape:
     """Sessions on demand plus the daily history behind them.
 
     `build(symbol, session)` makes one symbol's session, or returns None when there is none. Built sessions are
-    kept for the current day only.
+    kept for the current day only. What everybody reads is what `publish` makes of a built session (halts cut holes
+    into it); `modelled` promises that every quote and print of regular hours lies at its daily bar.
     """
 
     def __init__(
@@ -196,11 +203,15 @@ class Tape:
         build: Callable[[str, Session], SymbolTape | None],
         *,
         symbols: list[str] | None = None,
+        modelled: bool = False,
     ) -> None:
         self.history = history
+        self.modelled = modelled
         self.symbols: tuple[str, ...] = tuple(symbols if symbols is not None else history.symbols)
         self._known = frozenset(self.symbols)
         self._build = build
+        self._publish: Callable[[SymbolTape], SymbolTape] = lambda raw: raw
+        self._raw: dict[tuple[str, date], SymbolTape | None] = {}
         self._built: dict[tuple[str, date], SymbolTape | None] = {}
         self._past: dict[tuple[str, date], SymbolTape | None] = {}
         self._splits: dict[tuple[str, date], float] = {}
@@ -213,8 +224,28 @@ class Tape:
         """The session `day` of `symbol`, or None when the tape has none."""
         key = (symbol, day)
         if key not in self._built:
-            self._built[key] = self._build(symbol, session_on(day)) if symbol in self._known else None
+            self._built[key] = self._published(self.raw(symbol, day))
         return self._built[key]
+
+    def raw(self, symbol: str, day: date) -> SymbolTape | None:
+        """The session as it was built, before any halt: for whoever decides on halts, for nobody else."""
+        key = (symbol, day)
+        if key not in self._raw:
+            self._raw[key] = self._build(symbol, session_on(day)) if symbol in self._known else None
+        return self._raw[key]
+
+    def published_by(self, publish: Callable[[SymbolTape], SymbolTape]) -> None:
+        """From now on everybody reads what `publish` makes of a session."""
+        self._publish = publish
+        self._built.clear()
+        self._past.clear()
+
+    def republish(self, symbol: str, day: date) -> None:
+        """What `publish` makes of a session has changed."""
+        self._built.pop((symbol, day), None)
+
+    def _published(self, raw: SymbolTape | None) -> SymbolTape | None:
+        return None if raw is None else self._publish(raw)
 
     def past(self, symbol: str, day: date) -> SymbolTape | None:
         """An earlier session, for history; only the newest few hundred are kept."""
@@ -224,7 +255,8 @@ class Tape:
         if len(self._past) >= PAST_SESSIONS_MAX:
             del self._past[next(iter(self._past))]
         try:
-            built = self._build(symbol, session_on(day)) if symbol in self._known else None
+            raw = self._build(symbol, session_on(day)) if symbol in self._known else None
+            built = self._published(raw)
         except CalendarError:
             built = None  # a bar on a day the exchange was shut has no session
         self._past[key] = built
@@ -232,8 +264,9 @@ class Tape:
 
     def forget_before(self, day: date) -> None:
         """Free the built sessions before `day`."""
-        for key in [key for key in self._built if key[1] < day]:
-            del self._built[key]
+        for built in (self._built, self._raw):
+            for key in [key for key in built if key[1] < day]:
+                del built[key]
 
     def previous(self, symbol: str, day: date) -> DailyBar | None:
         """The newest daily bar strictly before `day`."""
@@ -263,7 +296,8 @@ class Tape:
         tape = self.on(symbol, day)
         if tape is not None:
             known = tape.trades_until(t)
-            if known:
+            # A print at night values nothing: until the morning the official close does.
+            if known and tape.trade_time(known - 1) >= tape.session.pre_open:
                 return int(tape.price[known - 1])
             quoted = tape.quotes_until(t)
             if quoted and not len(tape.price):  # a tape of quotes only: their middle is the price

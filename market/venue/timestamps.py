@@ -15,6 +15,8 @@ from market.calendar import NEW_YORK
 SECOND = 1_000_000_000
 MINUTE = 60 * SECOND
 MILLISECOND = 1_000_000
+NEVER = 1 << 62
+"""A time that does not come."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

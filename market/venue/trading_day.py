@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from market.venue import sessions
 from market.venue.account import Account
 from market.venue.activities import cash_activity, fee_description
-from market.venue.decimals import PRICE_SCALE, ZERO, decimal_text, to_ticks
+from market.venue.crosses import CLOSING_ENTRY_ENDS, OPENING_ENTRY_ENDS
+from market.venue.decimals import ZERO, decimal_text
 from market.venue.fees import day_fees
 from market.venue.orders import WORKING, Order
 from market.venue.timestamps import MINUTE, SECOND
@@ -31,7 +32,9 @@ class TradingDay:
         session = self._exchange.session
         for when, action in (
             (session.pre_open, self._on_pre_open),
+            (session.open - OPENING_ENTRY_ENDS, lambda when: self._exchange.crosses.end_entry("opg", when)),
             (session.open, self._on_open),
+            (session.close - CLOSING_ENTRY_ENDS, lambda when: self._exchange.crosses.end_entry("cls", when)),
             (session.close, self._on_close),
             (session.close + FEE_DELAY, self._on_fees),
             (session.post_close, self._on_post_close),
@@ -39,6 +42,8 @@ class TradingDay:
         ):
             if when >= t:
                 self._exchange.at(when, action)
+        if t < session.pre_open:
+            self._exchange.at(max(session.overnight_open, t), self._on_overnight_open)
         self._exchange.at(session.post_close + MINUTE, self._on_next_session)
 
     def _on_next_session(self, t: int) -> None:
@@ -64,6 +69,11 @@ class TradingDay:
             self._exchange.restrictions.watch_over(book)
         self._corporate_actions(t)
         self.schedule(t)
+
+    def _on_overnight_open(self, t: int) -> None:
+        for order in self._waiting():
+            if order.extended_hours and self._exchange.trades_overnight(order):
+                self._exchange.intake.activate(order, t)
 
     def _on_pre_open(self, t: int) -> None:
         for order in self._waiting():
@@ -104,7 +114,7 @@ class TradingDay:
         row = cash_activity(
             self._exchange.identities.next("activity"),
             "SPLIT",
-            "SPLIT",
+            "FSPLIT" if ratio > 1 else "RSPLIT",
             ZERO,
             t,
             f"Split {symbol} {decimal_text(ratio)}:1",
@@ -120,44 +130,53 @@ class TradingDay:
         for account in self._exchange.accounts:
             for order in account.open_list():
                 self._exchange.groups.rearm(order, t)
+        self._exchange.crosses.open(t)
         for book in self._exchange.books.values():
             book.refresh(t)
             self._exchange.watch(book)
 
     def _on_close(self, t: int) -> None:
-        for account in self._exchange.accounts:
-            for order in account.open_list():
-                if order.time_in_force == "cls" and order.in_book is False and order.status in WORKING:
-                    self.auction(order, t, closing=True)
+        self._exchange.crosses.close(t)
         for account in self._exchange.accounts:
             for order in account.open_list():
                 if order.extended_hours and order.time_in_force in ("day", "gtc"):
                     continue
                 if order.created_at >= t or (order.status == "accepted" and order.submitted_at >= t):
                     continue
-                if order.time_in_force == "cls":
-                    if order.is_open:
-                        self._exchange.terminate(order, "canceled", t)
-                elif order.time_in_force != "gtc":
-                    if order.is_open:
-                        self._exchange.terminate(order, "expired", t)
-                else:
-                    self._park(order)
+                self._end_day(order, t)
             account.balance_asof = self._exchange.session.day
 
     def _on_post_close(self, t: int) -> None:
         for account in self._exchange.accounts:
             for order in account.open_list():
                 if order.extended_hours and order.created_at < t:
-                    if order.time_in_force == "day" and order.is_open:
-                        self._exchange.terminate(order, "expired", t)
-                    else:
-                        self._park(order)
+                    self._end_day(order, t)
 
-    def _park(self, order: Order) -> None:
-        book = self._exchange.books.get(order.symbol)
-        if book is not None and order.in_book:
-            book.remove(order)
+    def _end_day(self, order: Order, t: int) -> None:
+        """The order's day is over: a gtc order is done for the day and comes back, any other one ends."""
+        if not order.is_open:
+            return
+        if order.time_in_force != "gtc":
+            ending = self._exchange.rules.day_end if order.status in WORKING else "expired"
+            self._exchange.terminate(order, ending, t)
+        elif order.expires_at is not None and order.expires_at <= t:
+            self._exchange.terminate(order, "expired", t)
+        else:
+            book = self._exchange.books.get(order.symbol)
+            if book is not None and order.in_book:
+                book.remove(order)
+            if order.status in ("new", "partially_filled", "stopped", "suspended"):
+                order.move("done_for_day", t)
+                self._exchange.emit(order, "done_for_day", t)
+
+    def _calculate(self, t: int) -> None:
+        """What traded today of orders that go on is settled: they are `calculated` until they come back."""
+        for account in self._exchange.accounts:
+            for order in account.open_list():
+                if order.status == "done_for_day" and order.filled_qty > order.calculated_qty:
+                    order.calculated_qty = order.filled_qty
+                    order.move("calculated", t)
+                    self._exchange.emit(order, "calculated", t)
 
     def _waiting(self) -> list[Order]:
         """Open orders that are not in a book, oldest first."""
@@ -170,6 +189,7 @@ class TradingDay:
         return sorted(found, key=lambda order: order.sequence)
 
     def _on_fees(self, t: int) -> None:
+        self._calculate(t)
         if not self._exchange.rules.fees:
             return
         for account in self._exchange.accounts:
@@ -191,29 +211,3 @@ class TradingDay:
         else:
             following = sessions.session_at_or_after(t)
             self._exchange.at(max(following.pre_open, t + MINUTE), self.sample_equity)
-
-    def auction(self, order: Order, t: int, *, closing: bool) -> None:
-        """Opening or closing cross: everything that reaches the cross price, within participation of its volume."""
-        if order.symbol in self._exchange.halted:
-            return
-        tape = self._exchange.tape.on(order.symbol, self._exchange.session.day)
-        bar = self._exchange.tape.history.on(order.symbol, self._exchange.session.day)
-        if tape is None or not len(tape.price):
-            return
-        if closing:
-            ticks, volume = int(tape.price[-1]), int(tape.size[-1])
-            if bar is not None:
-                ticks = round(bar.close * PRICE_SCALE)
-        else:
-            at = tape.trades_until(self._exchange.session.open - 1)
-            ticks, volume = int(tape.price[at]), int(tape.size[at])
-        if order.limit_price is not None:
-            limit = to_ticks(order.limit_price)
-            if (ticks > limit) if order.is_buy else (ticks < limit):
-                return
-        offered = Decimal(10) ** 12
-        if self._exchange.rules.fills == "strict":
-            offered = max(Decimal(100), Decimal(int(volume * self._exchange.rules.participation)))
-        qty = min(order.left, offered)
-        if qty > 0:
-            self._exchange.filled(order, qty, ticks, t)

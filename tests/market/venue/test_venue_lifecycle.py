@@ -248,8 +248,9 @@ def test_splits_and_dividends_are_booked_over_night(
     rows = wire.get("/v2/account/activities", category="non_trade_activity")
     assert {row["activity_type"]: row["net_amount"] for row in rows}["DIV"] == "37"
     assert wire.get(f"/v2/orders/{resting['id']}")["status"] == "canceled"
-    assert wire.get(f"/v2/orders/{kept}")["status"] == "new"
+    assert wire.get(f"/v2/orders/{kept}")["status"] == "done_for_day"
     venue.move_to("2022-12-28T15:00:00Z")
+    assert wire.get(f"/v2/orders/{kept}")["status"] == "new"
     assert wire.get("/v2/stocks/SPL/bars", start="2022-12-27", end="2022-12-27", timeframe="1Day", adjustment="split")[
         "bars"
     ][0]["c"] == 25.25  # fmt: skip

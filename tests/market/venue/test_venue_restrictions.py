@@ -102,12 +102,22 @@ def test_bands_follow_tier_and_price(close: float, tier: int, lower: float, uppe
 
 
 def test_the_reference_is_the_opening_price_and_then_the_mean_of_five_minutes() -> None:
-    limits = price_limits(planted((at(2), 102.0)), 1_000_000, 1)
+    limits = price_limits(planted((at(2), 104.0)), 1_000_000, 1)
     assert limits.at(at(4, 59)) == (950_000, 1_050_000)
-    prints = [100.0] * 23 + [102.0] * 37  # the sixty newest at 5:00: after 0:00, up to 5:00
+    prints = [100.0] * 23 + [104.0] * 37  # the sixty newest at 5:00: after 0:00, up to 5:00
     mean = sum(prints) / 60
     assert limits.at(at(5)) == (round(mean * 95) * 100, round(mean * 105) * 100)
-    assert limits.at(at(7, 30)) == (969_000, 1_071_000)
+    mean = (100.0 * 5 + 104.0 * 55) / 60  # at 6:30 it has moved by another hundredth
+    assert limits.at(at(6, 30)) == limits.at(at(200)) == (round(mean * 95) * 100, round(mean * 105) * 100)
+
+
+def test_the_reference_is_renewed_only_when_it_has_moved_by_a_hundredth() -> None:
+    limits = price_limits(planted((at(2), 102.0)), 1_000_000, 1)
+    mean = (
+        100.0 * 23 + 102.0 * 37
+    ) / 60  # 101.23: the first one a hundredth away; 102 is less than that from it
+    assert limits.at(at(5)) == limits.at(at(200)) == (round(mean * 95) * 100, round(mean * 105) * 100)
+    assert price_limits(planted((at(2), 100.99)), 1_000_000, 1).at(at(200)) == (950_000, 1_050_000)
 
 
 def test_bands_are_doubled_in_the_last_twenty_five_minutes_and_end_with_the_session() -> None:
@@ -146,11 +156,56 @@ def test_a_pause_ends_with_the_session() -> None:
     assert price_limits(planted((late, 120.0)), 1_000_000, 1).pauses == ((late + LIMIT_STATE, SESSION.close),)
 
 
-def test_after_a_pause_the_next_print_is_the_new_opening_price() -> None:
-    limits = price_limits(planted((at(10), 120.0)), 1_000_000, 1)
-    assert limits.at(at(15, 14)) != ANY_PRICE
-    assert limits.at(at(15, 15)) == (1_140_000, 1_260_000)
-    assert len(limits.pauses) == 1
+def test_after_a_pause_the_price_of_its_auction_is_the_new_opening_price() -> None:
+    limits = price_limits(planted((at(10), 106.0), (at(13), 108.0)), 1_000_000, 1)
+    assert limits.at(at(15, 14)) == (950_000, 1_050_000)
+    assert limits.at(at(15, 15)) == (1_026_000, 1_134_000)
+    assert [(stop.code, stop.price) for stop in limits.stops] == [("LUDP", 1_080_000)]
+
+
+@pytest.mark.parametrize(
+    ("price", "minutes"),
+    [(110.25, 5), (110.30, 10), (115.50, 10), (120.75, 15), (95.0, 5), (94.99, 10), (89.0, 15)],
+)
+def test_a_pause_is_extended_until_its_auction_price_lies_within_the_collar(
+    price: float, minutes: int
+) -> None:
+    """Limit up at 105: the collar is 95 to 110.25, and grows by 5.25 above or 4.75 below with each five minutes."""
+    limits = price_limits(planted((at(10), 106.0), (at(11), price)), 1_000_000, 1)
+    assert limits.pauses[0] == (at(10, 15), at(10 + minutes, 15))
+    assert limits.stops[0].price == round(price * 10_000)
+
+
+def test_a_limit_down_widens_its_collar_below() -> None:
+    for price, minutes in ((90.26, 5), (90.24, 10), (104.9, 5), (105.1, 10)):
+        limits = price_limits(planted((at(10), 94.0), (at(11), price)), 1_000_000, 1)
+        assert limits.pauses[0] == (at(10, 15), at(10 + minutes, 15)), price
+
+
+def test_a_pause_that_would_end_in_the_last_ten_minutes_ends_with_the_closing_cross() -> None:
+    late = SESSION.close - 16 * MINUTE
+    limits = price_limits(planted((late, 120.0)), 1_000_000, 1)
+    assert limits.stops[0].closing
+    assert limits.pauses == ((late + LIMIT_STATE, SESSION.close),)
+    earlier = price_limits(planted((late - MINUTE, 111.0)), 1_000_000, 1)
+    assert earlier.pauses[0][1] == late - MINUTE + LIMIT_STATE + PAUSE
+
+
+def test_a_straddle_state_is_seen_and_pauses_only_where_the_listing_exchange_would() -> None:
+    tape = planted()
+    tape.ask[(at(10) - SESSION.open) // STEP : (at(12) - SESSION.open) // STEP] = 1_050_100
+    limits = price_limits(tape, 1_000_000, 1)
+    assert (limits.pauses, limits.straddles) == ((), ((at(10), at(12)),))
+    assert limits.straddling(at(11))
+    assert not limits.straddling(at(12))
+    pausing = price_limits(tape, 1_000_000, 1, straddle_pause=30 * SECOND)
+    assert [(stop.start, stop.end, stop.code) for stop in pausing.stops] == [(at(10, 30), at(15, 30), "LUDS")]
+    assert price_limits(tape, 1_000_000, 1, straddle_pause=121 * SECOND).stops == ()
+
+
+def test_tier_two_names_keep_their_bands_at_the_close_since_2020() -> None:
+    assert price_limits(planted(), 1_000_000, 2).at(SESSION.close - 1) == (900_000, 1_100_000)
+    assert price_limits(planted(start=2.0), 20_000, 2).at(SESSION.close - 1) == (12_000, 28_000)
 
 
 @given(
@@ -183,7 +238,7 @@ def test_orders_wait_through_a_pause_and_trade_when_it_ends() -> None:
     assert exchange.restrictions.paused() == ["AAA"]
     exchange.advance(at(15, 15))
     assert order.status == "filled"
-    assert order.filled_avg_price == Decimal("106.01")
+    assert order.filled_avg_price == Decimal("106")  # the auction's price: nobody pays the offer there
     assert exchange.restrictions.paused() == []
 
 
@@ -345,13 +400,13 @@ def test_without_the_rule_short_sales_go_on() -> None:
 def test_the_feed_tells_pause_resumption_and_restriction_in_both_dialects() -> None:
     exchange = exchange_on(planted((at(10), 89.0)))
     feed = MarketFeed(exchange, conflate=False)
-    exchange.advance(at(20))
+    exchange.advance(at(21))
     window = feed.step()
     told = [special_of(exchange, event) for event in window.statuses(("AAA",))]
     letter = exchange.assets["AAA"].tape_letter
     pause, resume = (("P", "LUDP"), ("T", "T3")) if letter == "C" else (("2", "M"), ("3", ""))
     assert [(s.alpaca["sc"], s.alpaca["rc"], s.alpaca["t"]) for s in told] == [
-        ("E", "", at(10)), (*pause, at(10, 15)), (*resume, at(15, 15)),
+        ("E", "", at(10)), (*pause, at(10, 15)), (*resume, at(20, 15)),
     ]  # fmt: skip
     assert [s.polygon and s.polygon["i"] for s in told] == [None, [17], [18]]
     assert feed.step().statuses(("AAA",)) == []
@@ -393,6 +448,8 @@ def test_a_session_with_pauses_replays_from_its_journal(
     pauses = venue.server.exchange.restrictions.of("AAPL").limits.pauses
     wire = Wire(venue)
     for start, end in pauses:
+        if end == SESSION.close:
+            continue
         venue.move_to(rfc3339(start + 60 * SECOND))
         answer = wire.order(qty="5", type="limit", limit_price="149")
         assert answer.status_code == 200
