@@ -21,9 +21,9 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from executor.core.commands import Intent, Leg
+from executor.core.commands import Intent
 from executor.core.modes import Mode
-from executor.core.orders import State, WorkingOrder
+from executor.core.orders import Leg, State, WorkingOrder
 from executor.errors import RefusedError
 from sql.evidence import ApproverKey
 from sql.roles import adopt

@@ -68,6 +68,24 @@ class LimitSettings(_Section):
     value_at_risk: Decimal = Field(default=Decimal("0.04"), gt=0)
     expected_shortfall: Decimal = Field(default=Decimal("0.08"), gt=0)
     orders_per_day: int = Field(default=2000, gt=0)
+    # Bounds of the breakers: docs/breakers.md says what each trips.
+    extreme_loss: Decimal = Field(default=Decimal("0.10"), gt=0, lt=1)
+    drawdown_stop: Decimal = Field(default=Decimal("0.20"), gt=0, lt=1)
+    equity_confirm_s: Decimal = Field(default=Decimal("10"), ge=0)
+    feed_silent_s: Decimal = Field(default=Decimal("60"), gt=0)
+    order_stream_s: Decimal = Field(default=Decimal("30"), gt=0)
+    broker_errors: int = Field(default=20, gt=0)
+    broker_rejects: int = Field(default=10, gt=0)
+    broker_latency_ms: Decimal = Field(default=Decimal("5000"), gt=0)
+    clock_offset_ms: Decimal = Field(default=Decimal("500"), gt=0)
+    price_jump: Decimal = Field(default=Decimal("0.10"), gt=0)
+    price_jump_rest_s: Decimal = Field(default=Decimal("30"), ge=0)
+    orders_per_minute: int = Field(default=600, gt=0)
+    turns: int = Field(default=6, gt=1)
+    disk_used: Decimal = Field(default=Decimal("0.95"), gt=0, le=1)
+    memory_used: Decimal = Field(default=Decimal("0.95"), gt=0, le=1)
+    loop_lag_ms: Decimal = Field(default=Decimal("1000"), gt=0)
+    heartbeat_s: Decimal = Field(default=Decimal("30"), gt=0)
 
 
 class NotifySettings(_Section):

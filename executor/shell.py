@@ -20,8 +20,8 @@ from executor.batches import Batches
 from executor.broker import UNANSWERED, Raw
 from executor.broker import connect as connect_broker
 from executor.clock import MarketClock
-from executor.core.events import LimitsChanged, ModeSeen, Timer
-from executor.core.modes import Mode
+from executor.core.events import LimitsChanged, ModeSeen, Rearm, Timer
+from executor.core.modes import Mode, tighter
 from executor.core.orders import TERMINAL
 from executor.desk import Desk
 from executor.errors import ExecutorError, NotReconciled, RefusedError, Stopped
@@ -269,6 +269,7 @@ class Executor:
         while True:
             await asyncio.sleep(HEARTBEAT_S)
             beats += 1
+            asked_ns = self.clock.now_ns()
             beat = await self.journal.heartbeat(self.clock.now(), self.feed.age_ms())
             now = (beat.mode, beat.killed, beat.flatten)
             if now != seen:
@@ -277,9 +278,16 @@ class Executor:
                     self.anchors.want("kill")
                 if beat.mode is not self.engine.mode or beat.killed != self.engine.killed:
                     self.say(f"mode {beat.mode}{' (killed)' if beat.killed else ''}")
-                await self.desk.tell(
-                    ModeSeen(**self.day.stamp(), mode=beat.mode, killed=beat.killed, flatten=beat.flatten)
-                )
+                loosened = tighter(beat.mode, self.engine.mode) is not beat.mode
+                if loosened or (self.engine.killed and not beat.killed):
+                    reason = await self.journal.value("SELECT mode_reason FROM book")
+                    await self.desk.tell(
+                        Rearm(**self.day.stamp(), mode=beat.mode, reason=reason, asked_ns=asked_ns)
+                    )
+                else:
+                    await self.desk.tell(
+                        ModeSeen(**self.day.stamp(), mode=beat.mode, killed=beat.killed, flatten=beat.flatten)
+                    )
             if beat.limit_version is not None and beat.limit_version != self.engine.limit_version:
                 self.anchors.want("limits")
                 limits = await self.journal.value(

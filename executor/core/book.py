@@ -1,6 +1,9 @@
-"""What we hold: positions, cash, marks and the bases of the loss limits.
+"""What we hold: positions and their lots, cash, profit and loss, and the bases of the loss limits.
 
-Cash and shares are Decimal and move only by fills and cash activities the ledger has booked.
+Cash and shares are Decimal and move only by fills and cash activities the ledger has booked. Lots are
+closed first in, first out; a lot taken over without its price has an unknown cost, and what is closed
+against it is counted as shares but adds nothing to the realised figure (unknown is not zero: see
+``unpriced``).
 Equity is marked to the mid; the loss limits use the side a position would be closed at (bid for
 longs, ask for shorts), so that a wide quote can only tighten them.
 """
@@ -8,6 +11,7 @@ longs, ask for shorts), so that a wide quote can only tighten them.
 from __future__ import annotations
 
 import datetime as dt
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -16,6 +20,15 @@ from executor.core.events import Quote
 from executor.core.orders import WorkingOrder
 
 ZERO = Decimal(0)
+
+
+@dataclass
+class Lot:
+    """Shares bought (or sold short, negative) together."""
+
+    qty: Decimal
+    price: Decimal | None
+    """USD a share; None = taken over without its cost."""
 
 
 @dataclass
@@ -30,6 +43,12 @@ class Book:
         Symbol → signed shares; a flat symbol is absent.
     day_open_equity, high_water_mark : Decimal or None
         Bases of the daily loss and the drawdown; None until the first mark.
+    lots : dict
+        Symbol → open lots, oldest first, all of the position's sign; they sum to the position.
+    realised : Decimal
+        USD gained by closing lots whose cost is known, before fees.
+    unpriced : Decimal
+        Shares closed against lots of unknown cost.
     """
 
     cash: Decimal
@@ -37,15 +56,74 @@ class Book:
     day: dt.date | None = None
     day_open_equity: Decimal | None = None
     high_water_mark: Decimal | None = None
+    lots: dict[str, deque[Lot]] = field(default_factory=dict)
+    realised: Decimal = ZERO
+    unpriced: Decimal = ZERO
+
+    def __post_init__(self) -> None:
+        for symbol, held in self.positions.items():
+            self.lots.setdefault(symbol, deque([Lot(held, None)]))
 
     def apply_fill(self, order: WorkingOrder, qty: Decimal, price: Decimal) -> None:
         """Move shares and cash by one execution of ``order``."""
-        after = self.positions.get(order.symbol, ZERO) + order.direction * qty
-        if after:
-            self.positions[order.symbol] = after
+        signed = order.direction * qty
+        self._move_shares(order.symbol, signed)
+        self._move_lots(order.symbol, signed, price)
+        self.cash -= signed * price
+
+    def adjust(self, symbol: str, shares: Decimal, cash: Decimal) -> None:
+        """A corporate action the ledger has booked: the lots are spread over the new number of shares."""
+        self.cash += cash
+        if not shares:
+            return
+        before = self.positions.get(symbol, ZERO)
+        self._move_shares(symbol, shares)
+        after = self.positions.get(symbol, ZERO)
+        if before and after and (before > 0) == (after > 0):
+            for lot in self.lots[symbol]:
+                lot.qty = lot.qty * after / before
+                lot.price = None if lot.price is None else lot.price * before / after
+        elif after:
+            self.lots[symbol] = deque([Lot(after, None)])
         else:
-            self.positions.pop(order.symbol, None)
-        self.cash -= order.direction * qty * price
+            self.lots.pop(symbol, None)
+
+    def _move_shares(self, symbol: str, signed: Decimal) -> None:
+        after = self.positions.get(symbol, ZERO) + signed
+        if after:
+            self.positions[symbol] = after
+        else:
+            self.positions.pop(symbol, None)
+
+    def _move_lots(self, symbol: str, signed: Decimal, price: Decimal) -> None:
+        """Close lots of the other sign, oldest first; what is left over opens one."""
+        lots = self.lots.setdefault(symbol, deque())
+        while signed and lots and (lots[0].qty > 0) != (signed > 0):
+            oldest = lots[0]
+            closed = min(abs(oldest.qty), abs(signed)).copy_sign(oldest.qty)
+            if oldest.price is None:
+                self.unpriced += abs(closed)
+            else:
+                self.realised += closed * (price - oldest.price)
+            signed += closed
+            oldest.qty -= closed
+            if not oldest.qty:
+                lots.popleft()
+        if signed:
+            lots.append(Lot(signed, price))
+        if not lots:
+            del self.lots[symbol]
+
+    def unrealised(self, quotes: Mapping[str, Quote]) -> Decimal | None:
+        """Gain of the open lots at the mid, USD; None if a price or a lot's cost is unknown."""
+        gain = ZERO
+        for symbol, lots in self.lots.items():
+            quote = quotes.get(symbol)
+            for lot in lots:
+                if quote is None or lot.price is None:
+                    return None
+                gain += lot.qty * (quote.mid - lot.price)
+        return gain
 
     def equity(self, quotes: Mapping[str, Quote], *, at_exit: bool = False) -> Decimal | None:
         """Cash plus positions at the mid, or at the exit side; None if any price is unknown.
@@ -67,6 +145,10 @@ class Book:
         if self.day != day:
             self.day, self.day_open_equity = day, equity
         self.high_water_mark = max(self.high_water_mark or equity, equity)
+
+    def rebase(self, equity: Decimal) -> None:
+        """Measure daily loss and drawdown from this equity on: a person has accepted what is lost."""
+        self.day_open_equity = self.high_water_mark = equity
 
     def daily_loss(self, equity: Decimal) -> Decimal:
         """Loss since the day's opening equity as a fraction of it (positive = loss)."""

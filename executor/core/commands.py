@@ -9,18 +9,11 @@ from typing import Any
 import msgspec
 
 from executor.core.modes import Mode
-from executor.core.orders import State
+from executor.core.orders import Leg, State
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
     """Base of all commands."""
-
-
-class Leg(msgspec.Struct, frozen=True, kw_only=True):
-    """A protective leg sent with its entry: a take-profit (limit) or a stop-loss (stop, stop-limit)."""
-
-    limit_price: Decimal | None = None
-    stop_price: Decimal | None = None
 
 
 class Intent(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,9 +10,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from executor.core import breakers, events, exits, order_life, targets
+from executor.core import (
+    breakers,
+    cancels,
+    equity_breakers,
+    events,
+    exits,
+    flatten,
+    latch,
+    names,
+    order_life,
+    quarantine,
+    targets,
+)
 from executor.core.commands import Command
-from executor.core.known import Known, decimals
+from executor.core.known import Known
 from executor.core.limits import Proposal
 from executor.core.modes import Mode
 from executor.core.planner import Draft
@@ -30,34 +42,28 @@ class Engine(Known):
         return room(self, event)
 
     def _mark(self, event: events.Timer) -> list[Command]:
-        return breakers.mark(self, event)
+        return equity_breakers.mark(self, event)
 
     def _proposal(self, draft: Draft, now_ns: int) -> Proposal:
         return proposed(self, draft, now_ns)
 
 
-def on_quote(known: Known, event: events.Quote) -> list[Command]:
-    """Take a quote in. The hottest path there is: nothing is decided on it."""
-    known.latest[event.symbol] = event
-    if event.usable:
-        known.quotes[event.symbol] = event
-    return []
-
-
 def on_timer(known: Known, event: events.Timer) -> list[Command]:
     """Time passed: mark, trip, cancel, get out, and only then work new targets."""
-    commands = breakers.mark(known, event)
+    known.take_time(event)
+    commands, known.untold = known.untold, []
+    commands += equity_breakers.mark(known, event)
+    commands += breakers.check(known, event.market_time)
     if event.draining:
-        return commands + order_life.cancel_all(known, event.now_ns)
+        return commands + cancels.cancel_all(known, event.now_ns)
     if known.mode is Mode.HALTED:
-        return commands + order_life.cancel_all(known, event.now_ns)
+        return commands + flatten.cancels_pending(known, event.now_ns)
+    commands += cancels.cancel_stale(known, event.now_ns)
     if known.mode is Mode.FLATTENING:
-        commands += order_life.cancel_all(known, event.now_ns, keep="flatten")
+        return commands + flatten.flatten(known, event)
     if not event.in_session:
         return commands
-    commands += order_life.cancel_stale(known, event.now_ns)
-    if known.mode is Mode.FLATTENING:
-        return commands + exits.flatten(known, event)
+    commands += quarantine.send_again(known, event)
     if known.reduce_to:
         commands += exits.bring_down(known, known.reduce_to, event)
     return commands + (targets.work(known, event) if event.broker_ready else [])
@@ -71,31 +77,35 @@ def on_cash(known: Known, event: events.CashMoved) -> list[Command]:
 
 def on_limits(known: Known, event: events.LimitsChanged) -> list[Command]:
     """A new limit version."""
-    known.limit_version, known.limits = event.version, decimals(event.limits)
-    return []
-
-
-def on_mode_seen(known: Known, event: events.ModeSeen) -> list[Command]:
-    """The ledger's mode and latches."""
-    known.killed, known.flatten = event.killed, event.flatten
-    known.mode = event.mode
-    return []
-
-
-def on_nothing(known: Known, event: events.Event) -> list[Command]:
-    """Taken without a word."""
+    known.take_limits(event.version, event.limits)
     return []
 
 
 ROOMS: dict[type[events.Event], Callable[[Known, Any], list[Command]]] = {
-    events.Quote: on_quote,
-    events.Fill: order_life.on_fill,
-    events.OrderEvidence: order_life.on_evidence,
+    events.Quote: names.on_quote,
+    events.Trade: names.on_trade,
+    events.Bar: names.on_bar,
+    events.Bars: names.on_bars,
+    events.TradingStatus: names.on_status,
+    events.PriceBand: names.on_band,
+    events.ShortRestriction: names.on_short_restriction,
+    events.InstrumentSeen: names.on_instrument,
+    events.CorporateAction: names.on_corporate_action,
+    events.FeedState: names.on_feed_state,
     events.Reserved: order_life.on_reserved,
-    events.Timer: on_timer,
+    events.OrderEvidence: order_life.on_evidence,
+    events.Fill: order_life.on_fill,
+    events.Replaced: order_life.on_replaced,
+    events.LegShown: order_life.on_leg,
+    events.BrokerFlat: flatten.on_broker_flat,
     events.Batch: targets.on_batch,
     events.CashMoved: on_cash,
     events.LimitsChanged: on_limits,
-    events.ModeSeen: on_mode_seen,
-    **dict.fromkeys(events.NOT_ACTED_ON_YET, on_nothing),
+    events.ModeSeen: latch.on_mode_seen,
+    events.Kill: latch.on_kill,
+    events.Rearm: latch.on_rearm,
+    events.Timer: on_timer,
+    events.EquityConfirmed: equity_breakers.on_equity_confirmed,
+    **dict.fromkeys(breakers.HEARD, breakers.on_health),
 }
+"""Every event of ``events.py`` and the room it is taken to."""

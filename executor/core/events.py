@@ -414,13 +414,3 @@ class ModelState(Event, frozen=True, kw_only=True):
     degraded: bool = False
     drifted: bool = False
     strategy: str = ""
-
-
-NOT_ACTED_ON_YET: frozenset[type[Event]] = frozenset(
-    {
-        Trade, Bar, Bars, TradingStatus, PriceBand, ShortRestriction, InstrumentSeen, CorporateAction,
-        FeedState, Replaced, LegShown, BrokerFlat, Kill, Rearm, AccountSeen, EquityConfirmed,
-        PositionsDiffer, OrderStreamState, BrokerHealth, ClockOffset, HostState, HeartbeatLost, ModelState,
-    }
-)  # fmt: skip
-"""Taken without a word until the engine acts on them."""

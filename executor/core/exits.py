@@ -13,18 +13,13 @@ from executor.core.orders import State
 from executor.core.proposal import propose
 
 
-def flatten(known: Known, event: Timer) -> list[Command]:
-    """Close every position; one order a symbol at a time."""
-    return bring_down(known, dict.fromkeys(known.book.positions, ZERO), event)
-
-
-def plan_reduction(known: Known) -> None:
-    """Scale the book itself where no batch is left whose targets would be scaled."""
-    scale = known.limits["drawdown_scale"]
-    known.reduce_to = {
-        symbol: (held * scale).quantize(Decimal(1), rounding=ROUND_DOWN)
-        for symbol, held in known.book.positions.items()
-    }
+def plan_reduction(known: Known, factor: Decimal) -> None:
+    """Scale down what no unfinished batch is working on; a batch's own targets are scaled as it is worked."""
+    in_work = {t.symbol for w in known.works.values() if not w.finished for t in w.batch.targets}
+    for symbol, held in known.book.positions.items():
+        if symbol not in in_work:
+            goal = known.reduce_to.get(symbol, held) * factor
+            known.reduce_to[symbol] = goal.quantize(Decimal(1), rounding=ROUND_DOWN)
 
 
 def bring_down(known: Known, goals: dict[str, Decimal], event: Timer) -> list[Command]:

@@ -7,16 +7,25 @@ changes that others keep running totals of pass through three methods here and n
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+import numpy as np
+
+from executor.core import drawdown
+from executor.core.bars import quote_of
 from executor.core.book import ZERO, Book
 from executor.core.commands import Alert, Command, EnterMode, Intent
-from executor.core.events import Batch, Quote
+from executor.core.events import Bars, Batch, Quote, Timer
+from executor.core.health import Health
 from executor.core.modes import Mode, tighter
-from executor.core.orders import State, WorkingOrder
+from executor.core.name import Name
+from executor.core.orders import Evidence, State, WorkingOrder, next_state
 from models.risk.snapshot import RiskSnapshot
+
+NEVER_NS = -(10**18)
 
 
 @dataclass
@@ -30,6 +39,26 @@ class Work:
     given_up: dict[str, str] = field(default_factory=dict)
     """Symbol → why no more is tried for it in this batch."""
     finished: bool = False
+
+
+@dataclass
+class Doubt:
+    """A loss seen by our marks that a second source has been asked about."""
+
+    reason: str
+    asked_ns: int
+    answered: bool = False
+    denials: int = 0
+
+
+@dataclass
+class Watch:
+    """When a person was last told, or the broker last asked, on the way to flat or to a halt."""
+
+    flat_asked_ns: int = NEVER_NS
+    stuck_told_ns: int = NEVER_NS
+    halting_ns: int | None = None
+    """Since when orders have been cancelled for a halt."""
 
 
 class Known:
@@ -49,6 +78,8 @@ class Known:
         Age at which an unfilled order is cancelled to be priced anew.
     identity : mapping
         Build and configuration, written into every decision.
+    worst_drawdown : Decimal
+        Deepest confirmed drawdown since the last re-arm; the exposure stays cut by it over a restart.
     """
 
     def __init__(
@@ -63,26 +94,39 @@ class Known:
         identity: Mapping[str, str],
         orders: Iterable[WorkingOrder] = (),
         orders_today: int = 0,
+        worst_drawdown: Decimal = ZERO,
     ) -> None:
         self.book = book
         self.mode = mode
         self.killed = False
         self.flatten = False
-        self.limit_version = limit_version
-        self.limits = decimals(limits)
+        self.tightened_ns = 0
+        self.tripped: dict[str, str] = {}
+        """Breakers that have tripped since the last re-arm, with their reasons."""
+        self.doubt: Doubt | None = None
+        self.worst_drawdown = worst_drawdown
+        self.take_limits(limit_version, limits)
         self.sectors = sectors
         self.reprice_ns = reprice_ns
         self.identity = dict(identity)
         self.latest: dict[str, Quote] = {}
         self.quotes: dict[str, Quote] = {}
         """The last usable quote of each name; ``latest`` may be unusable, and then refuses new risk."""
+        self.bars: Bars | None = None
+        self._columns: dict[str, int] = {}
+        self._bar_volume = np.zeros(0)
         self.orders: dict[str, WorkingOrder] = {o.client_order_id: o for o in orders}
+        self.executions: set[str] = set()
+        """Execution ids booked here: one told twice is booked once."""
         self.orders_today = orders_today
+        self.names: dict[str, Name] = {}
+        self.health = Health()
         self.works: dict[str, Work] = {}
         """Strategy → its last batch."""
         self.batch: Batch | None = None
         self.snapshot: RiskSnapshot | None = None
         self.equity: Decimal | None = None
+        self.equity_at_exit: Decimal | None = None
         self.intents: dict[str, Intent] = {}
         """Reserve commands the ledger has not answered yet."""
         self.exit_legs: dict[str, int] = {}
@@ -90,6 +134,17 @@ class Known:
         """Symbol → before when nothing new is tried in it."""
         self.said: set[tuple[str, str]] = set()
         self.reduce_to: dict[str, Decimal] = {}
+        self.untold: list[Command] = []
+        """What the quote path wants said; the next timer says it."""
+        self.now_ns = 0
+        self.market_time = dt.datetime.min.replace(tzinfo=dt.UTC)
+        self.session_close: dt.datetime | None = None
+        self.in_session = False
+        self.session_since_ns = 0
+        """Since when the session has been open, or seen by us."""
+        self.quoted_ns = 0
+        """When the last quote of any name came in."""
+        self.watch = Watch()
         self._working = {o.client_order_id: o for o in self.orders.values() if o.is_open}
 
     # ------------------------------------------------------------------ what changes
@@ -106,6 +161,56 @@ class Known:
 
     def shares_moved(self, symbol: str) -> None:
         """The position in a symbol has changed."""
+
+    def price_moved(self, quote: Quote) -> None:
+        """A usable quote has come in."""
+
+    def move(self, order: WorkingOrder, evidence: Evidence) -> bool:
+        """Take an order along its table; whether its state changed."""
+        before = order.state
+        order.state = next_state(before, evidence)
+        self.order_changed(order)
+        return order.state is not before
+
+    def take_limits(self, version: int, limits: Mapping[str, str]) -> None:
+        """Put a limit version in force."""
+        self.limit_version = version
+        self.limits = decimals(limits)
+        jump = self.limits["price_jump"]
+        self.jump_up, self.jump_down = 1 + jump, 1 / (1 + jump)
+
+    def take_bars(self, bars: Bars) -> None:
+        """Bars in: what is held is marked now, any other name when it is looked at."""
+        if self.bars is None or bars.symbols is not self.bars.symbols:
+            self._columns = {symbol: i for i, symbol in enumerate(bars.symbols)}
+            self._bar_volume = np.zeros(len(bars.symbols))
+        self.bars, self.quoted_ns = bars, bars.now_ns
+        self._bar_volume += np.nan_to_num(bars.volume)
+        for symbol in self.book.positions:
+            self.latest_quote(symbol)
+
+    def volume_printed(self, symbol: str) -> int:
+        """Shares printed on the tape since we have been watching, by trades and bars."""
+        name, column = self.names.get(symbol), self._columns.get(symbol)
+        by_bars = 0 if column is None else int(self._bar_volume[column])
+        return (0 if name is None else name.volume) + by_bars
+
+    def take_time(self, event: Timer) -> None:
+        """Time as the timer tells it."""
+        if event.in_session and not self.in_session:
+            self.session_since_ns = event.now_ns
+        self.now_ns, self.market_time = event.now_ns, event.market_time
+        self.in_session, self.session_close = event.in_session, event.session_close
+
+    def name(self, symbol: str) -> Name:
+        """What is known of a name; empty the first time."""
+        return self.names.setdefault(symbol, Name())
+
+    def give_up(self, batch_id: str | None, symbol: str, reason: str) -> None:
+        """Try no more for a name in this batch."""
+        for work in self.works.values():
+            if work.batch.batch_id == batch_id:
+                work.given_up[symbol] = reason
 
     # ------------------------------------------------------------------ what is asked often
 
@@ -138,18 +243,63 @@ class Known:
         """Whether nothing is left to do for any batch (or there is none)."""
         return all(work.finished for work in self.works.values())
 
+    def latest_quote(self, symbol: str) -> Quote | None:
+        """The newest quote of a name, usable or not; out of the last bars where those are newer."""
+        quote, bars = self.latest.get(symbol), self.bars
+        if bars is None or (quote is not None and quote.now_ns >= bars.now_ns):
+            return quote
+        column = self._columns.get(symbol)
+        made = None if column is None else quote_of(bars, column)
+        if made is None:
+            return quote
+        self.latest[symbol] = self.quotes[symbol] = made
+        self.price_moved(made)
+        return made
+
+    def book_equity(self, *, at_exit: bool = False) -> Decimal | None:
+        """Cash and positions at the mid, or at the side they would be closed at."""
+        return self.book.equity(self.quotes, at_exit=at_exit)
+
+    @property
+    def exposure_scale(self) -> Decimal:
+        """Fraction of the approved exposure that the worst drawdown leaves."""
+        worst = self.worst_drawdown
+        if self.mode is Mode.REDUCING:
+            worst = max(worst, self.limits["drawdown"])
+        return drawdown.scale(worst, self.limits)
+
+    def new_risk_blocked(self, symbol: str) -> str:
+        """Why no new risk may be taken in a name at this moment; it passes with its cause."""
+        if self.health.feed_doubt:
+            return self.health.feed_doubt
+        if self.health.stream_down_ns is not None:
+            return "order updates do not come in"
+        if self.doubt is not None:
+            return f"a second source is asked: {self.doubt.reason}"
+        name = self.names.get(symbol)
+        return (
+            "" if name is None else name.blocked(self.now_ns, int(self.limits["price_jump_rest_s"] * 10**9))
+        )
+
+    # ------------------------------------------------------------------ the mode
+
+    def enter(self, mode: Mode) -> None:
+        """Be in a mode from now on."""
+        if mode is not self.mode:
+            self.mode, self.tightened_ns = mode, self.now_ns
+
     def tighten(self, mode: Mode, reason: str) -> list[Command]:
         """Enter a stricter mode; a looser one, or any while flattening (it is the way out), is ignored."""
         if tighter(mode, self.mode) is self.mode or self.mode is Mode.FLATTENING:
             return []
-        self.mode = mode
+        self.enter(mode)
         return [
             EnterMode(mode=mode, reason=reason),
             Alert(severity="critical", kind="breach", title=f"Mode {mode}", body=reason),
         ]
 
 
-def as_order(intent: Intent, created_ns: int = 0) -> WorkingOrder:
+def as_order(intent: Intent, created_ns: int = 0, session_close: dt.datetime | None = None) -> WorkingOrder:
     """The order an intent stands for, not sent yet."""
     assert intent.client_order_id is not None
     return WorkingOrder(
@@ -164,6 +314,19 @@ def as_order(intent: Intent, created_ns: int = 0) -> WorkingOrder:
         leg=intent.leg,
         state=State.INTENT,
         created_ns=created_ns,
+        order_type=intent.order_type,
+        time_in_force=intent.time_in_force,
+        stop_price=intent.stop_price,
+        trail=intent.trail,
+        order_class=intent.order_class,
+        take_profit=intent.take_profit,
+        stop_loss=intent.stop_loss,
+        extended_hours=intent.extended_hours,
+        strategy=intent.strategy,
+        parent_client_order_id=intent.parent_client_order_id,
+        replaces_client_order_id=intent.replaces_client_order_id,
+        worst_price=intent.worst_price,
+        expires_at=None if intent.time_in_force == "gtc" else session_close,
     )
 
 

@@ -3,10 +3,15 @@
 Everything that affects an order's state is in this file; ``docs/order-states.md`` is generated from
 it and the ledger holds the same edges as data. An outcome we cannot prove is UNKNOWN and stays
 fully reserved until the broker's own evidence resolves it (design: ambiguous outcomes).
+
+UNKNOWN ends in one of three ways. The broker shows the order after all; or, after a quarantine in which
+it was looked for again and again, the *same* id is sent once more (the broker refuses a second order of
+one id, so at most one exists); or it is proven never to have arrived, which takes a closed session.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 from decimal import Decimal
 from enum import StrEnum
 
@@ -32,12 +37,13 @@ class Evidence(StrEnum):
 
     SEND = "about to be sent"
     VOIDED = "withdrawn before it was sent"
+    TRADED = "an execution of it was booked"
     WORKING = "the broker shows it open"
     ENDED = "the broker shows it filled, canceled, expired or replaced"
     REFUSED = "the broker's definite refusal"
     AMBIGUOUS = "no answer, or one that proves nothing"
     CANCEL_SENT = "a cancel was sent"
-    NOT_FOUND = "neither the look-up nor the full list shows it"
+    NOT_FOUND = "neither the look-up by our id nor the full list shows it"
     ABSENT = "proven never to have reached the broker"
 
 
@@ -46,10 +52,12 @@ TRANSITIONS: dict[tuple[State, Evidence], State] = {
     (S.INTENT, E.SEND): S.SENDING,
     (S.INTENT, E.VOIDED): S.VOID,
     (S.SENDING, E.WORKING): S.LIVE,
+    (S.SENDING, E.TRADED): S.LIVE,
     (S.SENDING, E.ENDED): S.DONE,
     (S.SENDING, E.REFUSED): S.REJECTED,
     (S.SENDING, E.AMBIGUOUS): S.UNKNOWN,
     (S.UNKNOWN, E.WORKING): S.LIVE,
+    (S.UNKNOWN, E.TRADED): S.LIVE,
     (S.UNKNOWN, E.ENDED): S.DONE,
     (S.UNKNOWN, E.REFUSED): S.REJECTED,
     (S.UNKNOWN, E.SEND): S.SENDING,
@@ -91,6 +99,21 @@ def next_state(state: State, evidence: Evidence) -> State:
     return TRANSITIONS.get((state, evidence), state)
 
 
+QUARANTINE_NS = 60_000_000_000
+"""How long an order stays UNKNOWN at least before its id is sent again."""
+QUARANTINE_READS = 3
+"""Looks (by id and by the full list) that must all have missed it before that."""
+ARRIVAL_MAX_NS = 10_000_000_000
+"""Past the send deadline and the longest request: what has not arrived by then is not on its way."""
+
+
+class Leg(msgspec.Struct, frozen=True, kw_only=True):
+    """A protective leg sent with its entry: a take-profit (limit) or a stop-loss (stop, stop-limit)."""
+
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+
+
 class WorkingOrder(msgspec.Struct):
     """An order the engine knows. Terms never change; state and fills do."""
 
@@ -100,6 +123,7 @@ class WorkingOrder(msgspec.Struct):
     qty: Decimal
     limit_price: Decimal
     purpose: str
+    """``target`` (a signal's), ``flatten`` (an exit), ``protect`` (a stop or a bracket's leg)."""
     signal_id: str | None
     batch_id: str | None
     leg: int
@@ -109,6 +133,32 @@ class WorkingOrder(msgspec.Struct):
     broker_order_id: str | None = None
     cancel_ns: int | None = None
     """When a cancel was last asked for; not asked again within the retry interval."""
+    order_type: str = "limit"
+    time_in_force: str = "day"
+    stop_price: Decimal | None = None
+    trail: Decimal | None = None
+    order_class: str = ""
+    take_profit: Leg | None = None
+    stop_loss: Leg | None = None
+    extended_hours: bool = False
+    strategy: str = ""
+    parent_client_order_id: str | None = None
+    """Of a bracket's leg: its entry."""
+    replaces_client_order_id: str | None = None
+    """The order the broker was asked to go on with as this one."""
+    worst_price: Decimal | None = None
+    expires_at: dt.datetime | None = None
+    """Close of the session a day order belongs to."""
+    sent_ns: int = 0
+    unknown_ns: int = 0
+    """Since when its fate has been unknown."""
+    looks: int = 0
+    """How often it was looked for since then, and not found."""
+    sends: int = 1
+    ending: Decimal | None = None
+    """The broker shows it ended with so many shares filled, and not all of those are booked yet."""
+    replaces: int = 0
+    """How often it has been re-priced by replacement, its predecessors included."""
 
     @property
     def remaining(self) -> Decimal:
@@ -124,3 +174,26 @@ class WorkingOrder(msgspec.Struct):
     def direction(self) -> int:
         """+1 for a buy, -1 for a sell."""
         return 1 if self.side == "buy" else -1
+
+    def may_be_sent_again(self, now_ns: int) -> bool:
+        """Quarantine is over: unknown for a minute, and looked for three times in vain."""
+        return (
+            self.state is State.UNKNOWN
+            and self.looks >= QUARANTINE_READS
+            and now_ns - self.unknown_ns >= QUARANTINE_NS
+        )
+
+    def proven_absent(self, market_time: dt.datetime, now_ns: int, session_close: dt.datetime | None) -> bool:
+        """Whether "not found" is by now a proof that it never arrived and never can.
+
+        The look-up and the full list do not show it (that is the evidence), nothing of it can be on its
+        way any more, and the session of a day order has closed. That every process which might have
+        sent it is dead, or is this one, the epoch fence has seen to.
+        """
+        closes = self.expires_at or session_close
+        return (
+            self.time_in_force != "gtc"
+            and closes is not None
+            and market_time >= closes
+            and now_ns - self.sent_ns >= ARRIVAL_MAX_NS
+        )

@@ -10,6 +10,7 @@ from executor.core.commands import Alert, Command, Intent, Refuse, Reserve
 from executor.core.events import Quote, Target, Timer
 from executor.core.known import Known, Work, as_order
 from executor.core.limits import Proposal
+from executor.core.orders import WorkingOrder
 from models.cost.estimate import estimate
 
 LEGS_MAX = 40
@@ -44,8 +45,14 @@ def propose(
     return [Reserve(intent=intent)]
 
 
-def proposed(known: Known, draft: planner.Draft, now_ns: int) -> Proposal:
-    """The draft with the state it would change, as the limits look at it."""
+def proposed(
+    known: Known, draft: planner.Draft, now_ns: int, *, apart_from: WorkingOrder | None = None
+) -> Proposal:
+    """The draft with the state it would change, as the limits look at it.
+
+    ``apart_from`` is an open order that the draft stands for itself: it is not counted twice.
+    """
+    working = tuple(o for o in known.open_orders() if o is not apart_from)
     return Proposal(
         symbol=draft.symbol,
         side=draft.side,
@@ -54,7 +61,7 @@ def proposed(known: Known, draft: planner.Draft, now_ns: int) -> Proposal:
         quote=known.latest.get(draft.symbol),
         now_ns=now_ns,
         book=known.book,
-        orders=known.open_orders() + tuple(as_order(i) for i in known.intents.values()),
+        orders=working + tuple(as_order(i) for i in known.intents.values()),
         quotes=known.quotes,
         equity=known.equity,
         mode=known.mode,

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 from executor.core import planner
 from executor.core.commands import Command, FinishBatch
 from executor.core.events import Batch, Target, Timer
 from executor.core.known import Known, Work
-from executor.core.modes import Mode
 from executor.core.orders import State
 from executor.core.proposal import propose
 
@@ -56,12 +53,12 @@ def _work(known: Known, work: Work, event: Timer) -> list[Command]:
 def _drafts(known: Known, work: Work, now_ns: int) -> tuple[list[tuple[planner.Draft, Target]], bool]:
     """Orders still wanted, and whether any name waits for a quote."""
     assert work.equity is not None
-    scale = known.limits["drawdown_scale"] if known.mode is Mode.REDUCING else Decimal(1)
+    scale = known.exposure_scale
     drafts, waiting = [], False
     for target in work.batch.targets:
         if target.symbol in work.given_up:
             continue
-        quote = known.latest.get(target.symbol)
+        quote = known.latest_quote(target.symbol)
         if quote is None or not quote.usable or now_ns < known.retry_ns.get(target.symbol, 0):
             waiting = True
             continue

@@ -23,7 +23,10 @@ NOON = dt.datetime(2022, 12, 28, 17, 0, tzinfo=dt.UTC)
 SECOND = 1_000_000_000
 SYMBOLS = ("AAA", "BBB", "CCC", "DDD")
 SECTORS = {"AAA": "Tech", "BBB": "Tech", "CCC": "Energy", "DDD": "Health"}
-LIMITS = {name: str(value) for name, value in LimitSettings().model_dump().items()}
+LIMITS = {name: str(value) for name, value in LimitSettings().model_dump().items()} | {
+    "equity_confirm_s": "0"
+}
+"""The defaults, in a world without a second source: our own marks suffice."""
 
 
 def snapshot(daily_volatility: float = 0.02, scale: float = 0.01) -> RiskSnapshot:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from core_world import World
+from core_world import CLOSE, SECOND, World
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -111,6 +111,10 @@ def test_a_fill_after_proof_of_absence_halts() -> None:
     world.tell(Reserved, client_order_id=cid, ok=True, reason="")
     world.tell(OrderEvidence, client_order_id=cid, evidence=Evidence.AMBIGUOUS)
     world.tell(OrderEvidence, client_order_id=cid, evidence=Evidence.ABSENT)
+    assert world.engine.orders[cid].state is State.UNKNOWN, "no proof while its session is open"
+    world.at, world.now_ns = CLOSE, world.now_ns + 10 * SECOND
+    world.tell(OrderEvidence, client_order_id=cid, evidence=Evidence.ABSENT)
+    assert world.engine.orders[cid].state is State.EXPIRED_UNSENT
     commands = fill(world, cid, "50")
     assert world.engine.book.positions == {"AAA": Decimal(50)}, "booked all the same"
     assert any(isinstance(c, EnterMode) and c.mode is Mode.HALTED for c in commands)
@@ -123,7 +127,8 @@ def test_a_drawdown_over_ten_percent_scales_the_targets_down() -> None:
     commands = world.tick()
     assert world.engine.mode is Mode.REDUCING
     assert any(isinstance(c, EnterMode) and c.mode is Mode.REDUCING for c in commands)
-    assert reserves(commands) == {"AAA": ("sell", Decimal(50))}
+    # 10.7 % down: half of what is approved, less 0.7 of the ten points to nothing: 46 of 100 shares
+    assert reserves(commands) == {"AAA": ("sell", Decimal(54))}
 
 
 def test_a_kill_cancels_every_open_order_and_sends_no_more() -> None:
@@ -185,8 +190,6 @@ def test_a_position_never_goes_through_zero_in_one_order() -> None:
 
 
 def test_outside_the_session_nothing_is_sent() -> None:
-    from core_world import CLOSE
-
     world = World()
     world.batch({"AAA": "0.05"})
     world.at = CLOSE
@@ -275,7 +278,7 @@ def test_evidence_for_a_rejected_order_changes_nothing(evidence: Evidence) -> No
 
 
 def test_without_the_brokers_answers_no_new_target_is_worked_but_what_works_is_watched() -> None:
-    from core_world import CLOSE, OPEN
+    from core_world import OPEN
 
     from executor.core.events import Timer
 
@@ -301,7 +304,7 @@ def test_without_the_brokers_answers_no_new_target_is_worked_but_what_works_is_w
 def test_a_new_day_counts_its_orders_from_zero() -> None:
     import datetime as dt
 
-    from core_world import CLOSE, OPEN
+    from core_world import OPEN
 
     from executor.core.events import Timer
 
@@ -371,7 +374,7 @@ def test_a_cancel_that_got_lost_is_asked_again() -> None:
 
 
 def test_before_the_process_ends_everything_is_cancelled_and_nothing_is_sent() -> None:
-    from core_world import CLOSE, OPEN
+    from core_world import OPEN
 
     from executor.core.events import Timer
 
@@ -438,12 +441,12 @@ def test_one_broken_quote_moves_no_mark_and_trips_no_breaker(bid: str, ask: str)
 
 
 def test_a_drawdown_after_the_batch_is_done_still_scales_the_book() -> None:
-    world = World(positions={"AAA": "500"}, cash="50000", daily_loss="0.9", drawdown_scale="0.5")
+    world = World(positions={"AAA": "500"}, cash="50000", daily_loss="0.9", extreme_loss="0.9")
     world.tick()
     world.quote("AAA", "77.99", "78.01")
     commands = world.tick()
     assert world.engine.mode is Mode.REDUCING
-    assert reserves(commands) == {"AAA": ("sell", Decimal(250))}
+    assert reserves(commands) == {"AAA": ("sell", Decimal(276))}, "11 % down: 45 % of it stays"
 
 
 def test_a_refusal_that_may_pass_is_tried_again_and_told_once() -> None:

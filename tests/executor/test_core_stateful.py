@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from executor.core.commands import Cancel, Command, Reserve, Submit
-from executor.core.events import Fill, ModeSeen, OrderEvidence, Reserved
+from executor.core.events import Fill, ModeSeen, OrderEvidence, Rearm, Reserved
 from executor.core.modes import Mode
 from executor.core.orders import Evidence
 
@@ -123,7 +123,7 @@ class Market(RuleBasedStateMachine):
     @rule()
     def a_person_rearms(self) -> None:
         self.killed = False
-        self.world.tell(ModeSeen, mode=Mode.READY, killed=False, flatten=False)
+        self.world.tell(Rearm, mode=Mode.READY, reason="looked into")
 
     @invariant()
     def one_order_a_symbol_may_still_fill(self) -> None:

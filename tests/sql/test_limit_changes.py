@@ -46,7 +46,7 @@ def test_one_person_may_only_tighten(limited: Ledger, name: str, factor: str) ->
             text("SELECT limits FROM ledger.limit_version ORDER BY version DESC LIMIT 1")
         ).scalar_one()
         changed = dict(present) | {name: str(Decimal(present[name]) * Decimal(factor))}
-        tighter = (factor == "0.9") != (name == "risk_volatilities")
+        tighter = (factor == "0.9") != (name in ("risk_volatilities", "price_jump_rest_s"))
         if tighter:
             tighten(session, changed, author="ann", reason="test")
         else:
