@@ -197,6 +197,24 @@ def status() -> None:
 
 
 @app.command()
+def explain(
+    thing: Annotated[
+        str,
+        typer.Argument(help="Order (our id or the broker's), fill or signal, or its beginning; or a symbol."),
+    ],
+    day: Annotated[
+        dt.datetime | None, typer.Argument(formats=["%Y-%m-%d"], help="With a symbol: the session.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, keys as in docs/explain.md.")] = False,
+) -> None:
+    """The whole story of one order, fill or signal: why it was, what happened, what it cost, what proves it."""
+    from executor.explain import explain as tell
+    from executor.settings import load_settings
+
+    tell(load_settings(), thing, day.date() if day else None, as_json=as_json)
+
+
+@app.command()
 def watch(
     interval: Annotated[float, typer.Option(min=0.2, help="Seconds between readings.")] = 1.0,
     seconds: Annotated[float | None, typer.Option(help="Stop after this long.")] = None,
