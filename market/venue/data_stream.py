@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from market.venue.feeds import SIP, Feed
 from market.venue.frames import AlpacaJson, AlpacaMsgpack, pieces
 from market.venue.halts import special_of
 from market.venue.market_feed import Window
@@ -26,8 +27,14 @@ CHANNELS = (
     "corrections",
     "cancelErrors",
 )
-_ASKED = tuple(channel for channel in CHANNELS if channel not in ("corrections", "cancelErrors"))
-_FEED_CHANNELS = ("trades", "quotes", "bars", "dailyBars", "lulds")
+_IMPLIED = ("corrections", "cancelErrors")
+_IMBALANCES = "imbalances"
+"""Named in the acknowledgement only to those who ask for it: most clients have never heard of it."""
+NEWS = "news"
+_FOREIGN = (NEWS, "orderbooks", "pricing")
+"""Channels of the service's other sockets."""
+_TAPE_CHANNELS = ("trades", "quotes", "bars", "dailyBars", "lulds", _IMBALANCES)
+_EACH_MINUTE = ("bars", "dailyBars", "lulds")
 AUTH_TIMEOUT_S = 10.0
 SYMBOLS_PER_MESSAGE_MAX = 20_000
 
@@ -49,23 +56,30 @@ ERRORS = {
 
 
 class DataConnection:
-    """One client of the data socket. Frames to send come back from every call; `closing` says: then close."""
+    """One client of the data socket. Frames to send come back from every call; `closing` says: then close.
+
+    `feed` None is the news socket: one channel, and no other.
+    """
 
     def __init__(
         self,
         *,
         msgpack: bool,
-        feed: str,
+        feed: Feed | None,
         authenticate: Callable[[str, str], bool],
         known: Callable[[str], bool],
         symbol_limit: int = 0,
         refuse_with: Callable[[], int] | None = None,
     ) -> None:
-        letter = "V" if feed == "iex" else "P"
-        self.codec: AlpacaMsgpack | AlpacaJson = AlpacaMsgpack(letter) if msgpack else AlpacaJson(letter)
+        self.feed = feed
+        self.codec: AlpacaMsgpack | AlpacaJson = (
+            AlpacaMsgpack(feed or SIP) if msgpack else AlpacaJson(feed or SIP)
+        )
         self.authenticated = False
         self.closing = False
-        self.subscriptions: dict[str, dict[str, None]] = {channel: {} for channel in CHANNELS}
+        shown = (*CHANNELS, _IMBALANCES) if feed is not None else (NEWS,)
+        self.subscriptions: dict[str, dict[str, None]] = {channel: {} for channel in shown}
+        self._acknowledged = [channel for channel in shown if channel != _IMBALANCES]
         self._authenticate = authenticate
         self._known = known
         self._symbol_limit = symbol_limit
@@ -119,10 +133,13 @@ class DataConnection:
         return [self._control({"T": "success", "msg": "authenticated"})]
 
     def _subscribe(self, message: dict[str, Any], *, add: bool) -> list[bytes]:
+        foreign = _FOREIGN if self.feed is not None else (*CHANNELS, _IMBALANCES)
+        if any(message.get(channel) is not None for channel in foreign):
+            return [self.error(410)]
         wanted: dict[str, list[str]] = {}
-        for channel in _ASKED:
+        for channel in self.subscriptions:
             symbols = message.get(channel)
-            if symbols is None:
+            if symbols is None or channel in _IMPLIED:
                 continue
             if not isinstance(symbols, list) or not all(isinstance(symbol, str) for symbol in symbols):
                 return [self.error(400)]
@@ -139,7 +156,7 @@ class DataConnection:
                 return [self.error(405)]
         for channel, symbols in wanted.items():
             # Corrections and cancels come with the trades; nobody can ask for them alone.
-            for target in (channel, "corrections", "cancelErrors") if channel == "trades" else (channel,):
+            for target in (channel, *_IMPLIED) if channel == "trades" else (channel,):
                 current = self.subscriptions[target]
                 for symbol in symbols:
                     if add:
@@ -147,17 +164,32 @@ class DataConnection:
                             current[symbol] = None
                     else:
                         current.pop(symbol, None)
-        return [self._control({"T": "subscription", **{c: list(self.subscriptions[c]) for c in CHANNELS}})]
+            if channel == _IMBALANCES and channel not in self._acknowledged:
+                self._acknowledged.append(channel)
+        current_list = {channel: list(self.subscriptions[channel]) for channel in self._acknowledged}
+        return [self._control({"T": "subscription", **current_list})]
 
     def publish(self, window: Window, symbols: tuple[str, ...]) -> list[bytes]:
         """Frames of a window for this connection; several messages travel in one frame."""
         if not self.authenticated or self.closing:
             return []
+        codec = self.codec
+        if self.feed is None:
+            wanted = self.subscriptions[NEWS]
+            found = window.news() if wanted else []
+            messages = [
+                codec.message(m) for m in found if "*" in wanted or not wanted.keys().isdisjoint(m["symbols"])
+            ]
+        else:
+            messages = self._tape_messages(window.behind(self.feed.delay), symbols)
+        return [codec.frame(group) for group in pieces(messages)]
+
+    def _tape_messages(self, window: Window, symbols: tuple[str, ...]) -> list[bytes]:
         messages: list[bytes] = []
         codec = self.codec
-        for channel in _FEED_CHANNELS:
+        for channel in _TAPE_CHANNELS:
             wanted = self.subscriptions[channel]
-            if not wanted or (channel in ("bars", "dailyBars", "lulds") and not window.minute_passed()):
+            if not wanted or (channel in _EACH_MINUTE and not window.minute_passed()):
                 continue
             for symbol in symbols if "*" in wanted else wanted:
                 messages.extend(window.encoded(codec, channel, symbol))
@@ -168,4 +200,4 @@ class DataConnection:
             wanted = self.subscriptions[special.channel]
             if special.symbol in wanted or "*" in wanted:
                 messages.append(codec.message(special.alpaca))
-        return [codec.frame(group) for group in pieces(messages)]
+        return messages

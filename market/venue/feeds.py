@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from market.venue.sessions import Session
 from market.venue.timestamps import MINUTE
 
 DELAY = 15 * MINUTE
@@ -30,6 +31,12 @@ class Feed:
     plan: str = ""
     "What the free plan is told about it; empty when the free plan has it."
 
+    def hours(self, session: Session) -> tuple[int, int]:
+        """First instant and exclusive end of what the feed shows of a session."""
+        if self.overnight:
+            return session.overnight_open, session.pre_open
+        return session.pre_open, session.post_close + MINUTE
+
     def tape_letter(self, listed: str) -> str:
         """A, B or C of the listing exchange; N at night."""
         return "N" if self.overnight else listed
@@ -46,6 +53,7 @@ FEEDS = {
         Feed("overnight", "D", overnight=True, prints_late=DELAY, historical=False),
     )
 }
+SIP = FEEDS["sip"]
 STREAMED = ("sip", "iex", "delayed_sip", "boats", "overnight")
 PAID_STREAMS = ("sip", "boats")
 """What the free plan is refused with 409 on the socket."""

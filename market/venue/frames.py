@@ -8,14 +8,21 @@ map, because Alpaca's Go client insists; msgpack times are Timestamp extensions 
 from __future__ import annotations
 
 import struct
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from market.calendar import NEW_YORK
 from market.venue.decimals import PRICE_SCALE
+from market.venue.feeds import SIP, Feed
 from market.venue.tape import CLOSING, OPENING, Bar, Print, Quote
-from market.venue.timestamps import MILLISECOND, SECOND, rfc3339
+from market.venue.timestamps import MILLISECOND, SECOND, rfc3339, to_datetime
 
+if TYPE_CHECKING:
+    from market.venue.crosses import Imbalance
+
+_AUCTIONS = {"opening": "M", "reopening": "H", "closing": "C"}
+_TIMES = ("t", "created_at", "updated_at")
 _CONDITIONS = {OPENING: ["@", "O"], CLOSING: ["@", "6"]}
 _packer = msgspec.msgpack.Encoder()
 _json = msgspec.json.Encoder()
@@ -78,9 +85,10 @@ class AlpacaMsgpack:
 
     binary = True
 
-    def __init__(self, venue_letter: str) -> None:
-        self.letter = venue_letter
-        self.name = f"msgpack-{venue_letter}"
+    def __init__(self, feed: Feed) -> None:
+        self.feed = feed
+        self.letter = feed.letter
+        self.name = f"msgpack-{feed.name}"
         self._quotes: dict[str, tuple[struct.Struct, bytes, bytes, bytes]] = {}
         self._trades: dict[str, tuple[struct.Struct, bytes, bytes, bytes]] = {}
 
@@ -135,10 +143,10 @@ class AlpacaMsgpack:
         )
 
     def message(self, message: dict[str, Any]) -> bytes:
-        """Any other message; a `t` in nanoseconds becomes a Timestamp."""
-        if "t" in message:
-            message = {**message, "t": timestamp(message["t"])}
-        return _packer.encode(message)
+        """Any other message; a time in nanoseconds becomes a Timestamp."""
+        return _packer.encode(
+            {key: timestamp(value) if key in _TIMES else value for key, value in message.items()}
+        )
 
     def frame(self, messages: list[bytes]) -> bytes:
         """Messages as one frame."""
@@ -150,9 +158,10 @@ class AlpacaJson:
 
     binary = False
 
-    def __init__(self, venue_letter: str) -> None:
-        self.letter = venue_letter
-        self.name = f"json-{venue_letter}"
+    def __init__(self, feed: Feed) -> None:
+        self.feed = feed
+        self.letter = feed.letter
+        self.name = f"json-{feed.name}"
 
     def quote(self, symbol: str, tape_letter: str, quote: Quote) -> bytes:
         """One `q` message."""
@@ -168,9 +177,9 @@ class AlpacaJson:
 
     def message(self, message: dict[str, Any]) -> bytes:
         """Any other message."""
-        if "t" in message:
-            message = {**message, "t": rfc3339(message["t"])}
-        return _json.encode(message)
+        return _json.encode(
+            {key: rfc3339(value) if key in _TIMES else value for key, value in message.items()}
+        )
 
     def frame(self, messages: list[bytes]) -> bytes:
         """Messages as one frame."""
@@ -182,10 +191,10 @@ class PolygonJson:
 
     binary = False
 
-    def __init__(self, venue_letter: str) -> None:
-        self.letter = venue_letter
-        self.name = f"polygon-{venue_letter}"
-        self._exchange = 11 if venue_letter == "P" else 15 if venue_letter == "V" else 4
+    def __init__(self) -> None:
+        self.feed = SIP
+        self.name = "polygon"
+        self._exchange = 11
 
     def quote(self, symbol: str, tape_letter: str, quote: Quote) -> bytes:
         """One `Q` event."""
@@ -241,4 +250,19 @@ def polygon_bar(kind: str, symbol: str, bar: Bar, width: int, day: Bar | None) -
         "op": day.open if day else bar.open, "vw": bar.vwap, "o": bar.open, "c": bar.close, "h": bar.high,
         "l": bar.low, "a": day.vwap if day else bar.vwap, "z": int(bar.volume / max(bar.trades, 1)),
         "s": bar.t // MILLISECOND, "e": (bar.t + width) // MILLISECOND,
+    }  # fmt: skip
+
+
+def imbalance_message(imbalance: Imbalance, tape_letter: str, t: int) -> dict[str, Any]:
+    """Alpaca's `i`: the price at which the auction ahead would clear."""
+    return {"T": "i", "S": imbalance.symbol, "p": _usd(imbalance.reference), "z": tape_letter, "t": t}
+
+
+def polygon_imbalance(imbalance: Imbalance, t: int) -> dict[str, Any]:
+    """Polygon's `NOI`: core opening (M), reopening (H) or closing (C) auction, its time as HHMM in New York."""
+    due = to_datetime(imbalance.t).astimezone(NEW_YORK)
+    return {
+        "ev": "NOI", "T": imbalance.symbol, "t": t // MILLISECOND, "at": due.hour * 100 + due.minute,
+        "a": _AUCTIONS[imbalance.auction], "i": t // 1000 % 10**9, "x": 10, "o": imbalance.imbalance,
+        "p": imbalance.paired, "b": _usd(imbalance.reference),
     }  # fmt: skip

@@ -126,14 +126,8 @@ class Intake:
             return
         if order.status in ("held", "suspended"):
             return
-        if order.extended_hours and not (
-            self._exchange.session.pre_open <= t < self._exchange.session.post_close
-        ):
-            return
-        if not order.extended_hours and not self._exchange.session.is_regular(t):
-            return
-        if order.time_in_force == "opg":
-            return  # the opening cross comes for it
+        if not self._exchange.tradable_now(order, t):
+            return  # outside its hours, or the opening cross comes for it
         if order.status in ("accepted", "pending_new"):
             order.move("new", t)
             self._exchange.emit(order, "new", t)

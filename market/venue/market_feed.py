@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import time
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from market.venue import sessions
 from market.venue.crosses import Imbalance
@@ -32,6 +32,10 @@ DAY = 24 * 60 * MINUTE
 IMBALANCE_EVERY = 5 * SECOND
 
 
+Timed = TypeVar("Timed", Quote, Print, StatusEvent)
+"""What happened at a time of its own."""
+
+
 @dataclass(slots=True)
 class Special:
     """A message that is not on the tape: halt, LULD band, correction, cancel, a bad quote.
@@ -43,6 +47,11 @@ class Special:
     symbol: str
     alpaca: dict[str, Any]
     polygon: dict[str, Any] | None = None
+
+    def ahead(self, ns: int) -> Special:
+        """The same, told by a clock that is ahead."""
+        polygon = self.polygon and {**self.polygon, "t": self.polygon["t"] + ns // MILLISECOND}
+        return Special(self.channel, self.symbol, {**self.alpaca, "t": self.alpaca["t"] + ns}, polygon)
 
 
 class Window:
@@ -94,7 +103,7 @@ class Window:
             return []
         if self._feed.conflate:
             low = high - 1
-        return [tape.quote(i) for i in range(low, high)]
+        return self._ahead([tape.quote(i) for i in range(low, high)])
 
     def trades(self, symbol: str, feed: Feed = SIP) -> list[Print]:
         """Prints of the window; late ones are brought inside the quote of the moment."""
@@ -106,11 +115,11 @@ class Window:
         if found and feed.prints_late:
             shown = tape.quote(tape.quotes_until(self.end) - 1)
             found = [dataclasses.replace(p, price=min(max(p.price, shown.bid), shown.ask)) for p in found]
-        return found
+        return self._ahead(found)
 
     def statuses(self, symbols: Collection[str]) -> list[StatusEvent]:
         """Pauses, breakers, resumptions and short sale restrictions of the window."""
-        return self.exchange.restrictions.events(self.start, self.end, symbols)
+        return self._ahead(self.exchange.restrictions.events(self.start, self.end, symbols))
 
     def bars(self, symbol: str, width: int, feed: Feed = SIP) -> list[Bar]:
         """Bars of `width` that ended inside the window."""
@@ -129,6 +138,11 @@ class Window:
                 bars = [bar for bar in bars if seed_of(seed, "gap", symbol, bar.t) % 1000 >= share * 1000]
             self._bars[key] = bars
         return self._bars[key]
+
+    def _ahead(self, rows: list[Timed]) -> list[Timed]:
+        """The rows with the times a clock ahead of the exchange's would give them (fault clock_ahead)."""
+        ahead = self._feed.ahead_ns
+        return [dataclasses.replace(row, t=row.t + ahead) for row in rows] if ahead else rows
 
     def day_bar(self, symbol: str, feed: Feed = SIP) -> Bar | None:
         """The day so far."""
@@ -163,7 +177,7 @@ class Window:
         return found
 
     def _encode(self, codec: Codec, channel: str, symbol: str) -> Iterable[bytes]:
-        feed = codec.feed
+        feed, told_at = codec.feed, self.end + self._feed.ahead_ns
         letter = feed.tape_letter(self.exchange.assets[symbol].tape_letter)
         if channel in ("quotes", "Q"):
             quotes = self.quotes(symbol, feed)
@@ -183,10 +197,10 @@ class Window:
             ]
         if channel == "imbalances":
             return [
-                codec.message(imbalance_message(found, letter, self.end)) for found in self.imbalances(symbol)
+                codec.message(imbalance_message(found, letter, told_at)) for found in self.imbalances(symbol)
             ]
         if channel == "NOI":
-            return [codec.message(polygon_imbalance(found, self.end)) for found in self.imbalances(symbol)]
+            return [codec.message(polygon_imbalance(found, told_at)) for found in self.imbalances(symbol)]
         if channel == "FMV":
             return [codec.message({"ev": "FMV", "sym": symbol, "fmv": trade.price / PRICE_SCALE, "t": trade.t})
                     for trade in self.trades(symbol)[-1:]]  # fmt: skip
@@ -205,10 +219,11 @@ class Window:
         if (lower, upper) == ANY_PRICE:
             return []
         up, down = round(upper / PRICE_SCALE, 2), round(lower / PRICE_SCALE, 2)
+        told_at = self.end + self._feed.ahead_ns
         if polygon:
             return [{"ev": "LULD", "T": symbol, "h": up, "l": down, "i": [2], "z": "ABC".index(letter) + 1,
-                     "t": self.end // MILLISECOND, "q": self.end // 1000 % 10**9}]  # fmt: skip
-        return [{"T": "l", "S": symbol, "u": up, "d": down, "i": "B", "z": letter, "t": self.end}]
+                     "t": told_at // MILLISECOND, "q": self.end // 1000 % 10**9}]  # fmt: skip
+        return [{"T": "l", "S": symbol, "u": up, "d": down, "i": "B", "z": letter, "t": told_at}]
 
 
 def _shifted(quote: Quote, gap: Decimal) -> Quote:
@@ -226,6 +241,7 @@ class MarketFeed:
         self.muted_quotes: set[str] = set()
         self.skipped_share = 0.0
         self.iex_gap = Decimal(0)
+        self.ahead_ns = 0
         self.newsroom = Newsroom(exchange)
         self._last = exchange.now
         self._specials: list[Special] = []
@@ -233,6 +249,8 @@ class MarketFeed:
 
     def announce(self, special: Special) -> None:
         """Send something that is not on the tape with the next flush."""
+        if self.ahead_ns:
+            special = special.ahead(self.ahead_ns)
         self._specials.append(special)
         now = self.exchange.now
         while self._told and self._told[0][0] < now - 2 * DELAY:

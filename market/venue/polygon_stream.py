@@ -1,4 +1,4 @@
-"""Polygon's stocks socket: status flow and the topics T, Q, A, AM and LULD. No socket here. Section 3.3."""
+"""Polygon's stocks socket: status flow and the topics T, Q, A, AM, LULD, FMV and NOI. No socket here. Section 3.3."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from market.venue.halts import special_of
 from market.venue.market_feed import Window
 
 TOPICS = ("T", "Q", "A", "AM", "LULD", "FMV", "NOI")
-_FEED_TOPICS = ("T", "Q", "A", "AM", "LULD")
+_EACH_MINUTE = ("AM", "LULD")
 _SPECIAL_TOPIC = {"statuses": "LULD", "quotes": "Q", "trades": "T"}
 TOPICS_PER_MESSAGE_MAX = 20_000
 
@@ -26,7 +26,7 @@ class PolygonConnection:
         known: Callable[[str], bool],
         too_many: Callable[[], bool] | None = None,
     ) -> None:
-        self.codec = PolygonJson("P")
+        self.codec = PolygonJson()
         self.authenticated = False
         self.closing = False
         self.close_code = 1000
@@ -98,9 +98,8 @@ class PolygonConnection:
         if not self.authenticated or self.closing:
             return []
         messages: list[bytes] = []
-        for topic in _FEED_TOPICS:
-            wanted = self.topics[topic]
-            if not wanted or (topic in ("AM", "LULD") and not window.minute_passed()):
+        for topic, wanted in self.topics.items():
+            if not wanted or (topic in _EACH_MINUTE and not window.minute_passed()):
                 continue
             for symbol in symbols if "*" in wanted else wanted:
                 messages.extend(window.encoded(self.codec, topic, symbol))

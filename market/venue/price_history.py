@@ -15,12 +15,11 @@ from market import calendar
 from market.errors import CalendarError
 from market.venue.daily import DailyBar
 from market.venue.exchange import Exchange
-from market.venue.feeds import FEEDS, Feed
+from market.venue.feeds import SIP, Feed
 from market.venue.tape import Bar, Print, Quote, SymbolTape
 from market.venue.timestamps import MINUTE, new_york, new_york_date
 
 DAY_NS = 24 * 60 * MINUTE
-SIP = FEEDS["sip"]
 _EVENING = 4 * 60 * MINUTE
 
 
@@ -52,7 +51,7 @@ class PriceHistory:
         """The quote shown now, or the last of an earlier session."""
         for tape, until in self._newest(symbol, feed):
             at = tape.quotes_until(until) - 1
-            if at >= 0 and tape.quote_time(at) >= _hours(tape, feed)[0]:
+            if at >= 0 and tape.quote_time(at) >= feed.hours(tape.session)[0]:
                 return tape.quote(at)
         return None
 
@@ -60,7 +59,7 @@ class PriceHistory:
         """The last print."""
         for tape, until in self._newest(symbol, feed):
             at = tape.trades_until(until - feed.prints_late) - 1
-            if at >= 0 and tape.trade_time(at) >= _hours(tape, feed)[0]:
+            if at >= 0 and tape.trade_time(at) >= feed.hours(tape.session)[0]:
                 return tape.trade(at)
         return None
 
@@ -71,7 +70,7 @@ class PriceHistory:
         now = self._now(feed)
         for tape in (self.exchange.tape.on(symbol, self.exchange.session.day), self._previous_tape(symbol)):
             if tape is not None:
-                yield tape, min(now, _hours(tape, feed)[1] - 1)
+                yield tape, min(now, feed.hours(tape.session)[1] - 1)
 
     def _previous_tape(self, symbol: str) -> SymbolTape | None:
         bar = self.exchange.tape.previous(symbol, self.exchange.session.day)
@@ -81,7 +80,7 @@ class PriceHistory:
         """The newest minute that has ended and had prints."""
         for tape, until in self._newest(symbol, feed):
             end = until + 1 - feed.prints_late
-            bars = tape.bars(_hours(tape, feed)[0], end - end % MINUTE, MINUTE)
+            bars = tape.bars(feed.hours(tape.session)[0], end - end % MINUTE, MINUTE)
             if bars:
                 return bars[-1]
         return None
@@ -92,7 +91,7 @@ class PriceHistory:
         return None if tape is None else self._day_bar(tape, feed)
 
     def _day_bar(self, tape: SymbolTape, feed: Feed) -> Bar | None:
-        start, end = _hours(tape, feed)
+        start, end = feed.hours(tape.session)
         bars = tape.bars(start, min(end, self._now(feed) - feed.prints_late + 1), DAY_NS)
         if not bars:
             return None
@@ -131,7 +130,7 @@ class PriceHistory:
         if width:
             for tape in self._tapes(symbol, start, end, feed):
                 factor = self._factor(symbol, tape.session.day, adjustment)
-                left, right = _hours(tape, feed)
+                left, right = feed.hours(tape.session)
                 for bar in tape.bars(left, min(right, self._limit(frame, feed)), width):
                     if start <= bar.t <= end:
                         yield _scaled(bar, factor)
@@ -193,7 +192,7 @@ class PriceHistory:
         """Quotes in start..end, nothing after the clock."""
         end = min(end, self._now(feed))
         for tape in self._tapes(symbol, start, end, feed):
-            left, right = _hours(tape, feed)
+            left, right = feed.hours(tape.session)
             for i in range(tape.quotes_until(max(start, left) - 1), tape.quotes_until(min(end, right - 1))):
                 yield tape.quote(i)
 
@@ -201,7 +200,7 @@ class PriceHistory:
         """Prints in start..end, nothing after the clock."""
         end = min(end, self._now(feed) - feed.prints_late)
         for tape in self._tapes(symbol, start, end, feed):
-            left, right = _hours(tape, feed)
+            left, right = feed.hours(tape.session)
             for i in range(tape.trades_until(max(start, left) - 1), tape.trades_until(min(end, right - 1))):
                 yield tape.trade(i)
 
@@ -240,16 +239,6 @@ class PriceHistory:
                 if before is not None and before.close > bar.dividend:
                     price *= 1 - bar.dividend / before.close
         return price, volume
-
-
-def _hours(tape: SymbolTape, feed: Feed) -> tuple[int, int]:
-    """First instant and exclusive end of what the feed shows of a session."""
-    session = tape.session
-    return (
-        (session.overnight_open, session.pre_open)
-        if feed.overnight
-        else (session.pre_open, session.post_close + MINUTE)
-    )
 
 
 def _midnight(day: date) -> int:

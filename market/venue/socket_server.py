@@ -9,6 +9,7 @@ from aiohttp import web
 
 from market.venue.data_stream import AUTH_TIMEOUT_S, DataConnection
 from market.venue.faults import HANDSHAKE, Fault
+from market.venue.feeds import FEEDS, PAID_STREAMS, STREAMED, Feed
 from market.venue.polygon_stream import PolygonConnection
 from market.venue.sockets import Client
 from market.venue.trading_stream import TradingConnection
@@ -16,7 +17,13 @@ from market.venue.trading_stream import TradingConnection
 if TYPE_CHECKING:
     from market.venue.server import Server
 
-_FEEDS = ("iex", "sip", "delayed_sip", "boats", "overnight", "otc", "test")
+_DATA_PATHS: dict[str, Feed | None] = {
+    **{f"/v2/{name}": FEEDS[name] for name in STREAMED},
+    # The night's feeds are still in beta at the vendor; the specification knows them under /v2 as well.
+    "/v1beta1/boats": FEEDS["boats"],
+    "/v1beta1/overnight": FEEDS["overnight"],
+    "/v1beta1/news": None,
+}
 
 
 class SocketServer:
@@ -30,12 +37,11 @@ class SocketServer:
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """Route a handshake by its path."""
         path = request.path.rstrip("/")
-        parts = path.split("/")
         if path == "/stream":
             socket = "trading"
         elif path == "/stocks":
             socket = "polygon"
-        elif len(parts) == 3 and parts[1] == "v2" and parts[2] in _FEEDS:
+        elif path in _DATA_PATHS:
             socket = "data"
         else:
             return web.Response(
@@ -51,7 +57,7 @@ class SocketServer:
             return await self._trading(request)
         if socket == "polygon":
             return await self._polygon(request, faults)
-        return await self._data(request, parts[2], faults)
+        return await self._data(request, _DATA_PATHS[path], faults)
 
     async def _trading(self, request: web.BaseRequest) -> web.StreamResponse:
         server = self._server
@@ -61,14 +67,16 @@ class SocketServer:
         )
         client = Client(talker, binary=True)
         server.trading_clients[talker] = client
-        server.journal.wire("open", {"socket": "trading"})
+        server.journal.wire("open", {"socket": "trading", "client": client.number})
         try:
             await client.run(
                 request, auth_timeout_s=AUTH_TIMEOUT_S, authenticated=lambda: talker.account >= 0
             )
         finally:
             server.trading_clients.pop(talker, None)
-            server.journal.wire("close", {"socket": "trading", "account": talker.account})
+            server.journal.wire(
+                "close", {"socket": "trading", "client": client.number, "account": talker.account}
+            )
         return client.socket
 
     def _sessions(self, clients: int) -> int:
@@ -76,13 +84,21 @@ class SocketServer:
         self._ghosts = [until for until in self._ghosts if until > now]
         return clients + len(self._ghosts)
 
-    async def _data(self, request: web.BaseRequest, feed: str, faults: list[Fault]) -> web.StreamResponse:
+    async def _data(
+        self, request: web.BaseRequest, feed: Feed | None, faults: list[Fault]
+    ) -> web.StreamResponse:
         server = self._server
         kinds = {fault.kind: fault for fault in faults}
 
+        name = feed.name if feed is not None else "news"
+        free_plan = not server.gateway.data.recent_sip
+
         def refusal() -> int:
-            if "insufficient_subscription" in kinds:
+            if "insufficient_subscription" in kinds or (free_plan and name in PAID_STREAMS):
                 return 409
+            same_feed = sum(t.authenticated and t.feed is feed for t in server.data_clients)
+            if free_plan and same_feed:
+                return 406
             limit = kinds.get("connection_limit")
             open_now = sum(talker.authenticated for talker in server.data_clients)
             return 406 if limit and self._sessions(open_now) >= limit.parameters["sessions"] else 0
@@ -98,7 +114,7 @@ class SocketServer:
         client = Client(talker, binary=talker.codec.binary)
         client.when_slow(talker.error(407))
         server.data_clients[talker] = client
-        server.journal.wire("open", {"socket": "data", "feed": feed})
+        server.journal.wire("open", {"socket": "data", "client": client.number, "feed": name})
         try:
             await client.run(
                 request, auth_timeout_s=AUTH_TIMEOUT_S, authenticated=lambda: talker.authenticated
@@ -107,7 +123,8 @@ class SocketServer:
             server.data_clients.pop(talker, None)
             if "ghost_session" in kinds and talker.authenticated:
                 self._ghosts.append(time.monotonic() + float(kinds["ghost_session"].parameters["seconds"]))
-            server.journal.wire("close", {"socket": "data", "feed": feed})
+            server.frame_log.forget(talker)
+            server.journal.wire("close", {"socket": "data", "client": client.number, "feed": name})
         return client.socket
 
     async def _polygon(self, request: web.BaseRequest, faults: list[Fault]) -> web.StreamResponse:
@@ -125,12 +142,13 @@ class SocketServer:
         )
         client = Client(talker, binary=False)
         server.polygon_clients[talker] = client
-        server.journal.wire("open", {"socket": "polygon"})
+        server.journal.wire("open", {"socket": "polygon", "client": client.number})
         try:
             await client.run(
                 request, auth_timeout_s=AUTH_TIMEOUT_S, authenticated=lambda: talker.authenticated
             )
         finally:
             server.polygon_clients.pop(talker, None)
-            server.journal.wire("close", {"socket": "polygon"})
+            server.frame_log.forget(talker)
+            server.journal.wire("close", {"socket": "polygon", "client": client.number})
         return client.socket

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from venue_clients import Wire
 
 from market.venue.data_stream import DataConnection
+from market.venue.feeds import FEEDS
 from market.venue.order_entry import parse_order, parse_replace
 from market.venue.polygon_stream import PolygonConnection
 from market.venue.refusals import Refusal
@@ -271,7 +272,7 @@ def test_any_message_gets_frames_back_and_never_an_exception(kind: str, messages
     else:
         talker = DataConnection(
             msgpack=kind == "packed",
-            feed="iex",
+            feed=FEEDS["iex"],
             authenticate=lambda key, secret: True,
             known=lambda symbol: True,
         )

@@ -24,7 +24,7 @@ from alpaca.data.requests import (
     StockTradesRequest,
 )
 from alpaca.data.timeframe import TimeFrame
-from venue_clients import Listener, Wire, wait_until
+from venue_clients import Feed, Listener, Wire, wait_until
 
 from market.venue.rehearsal import RehearsalVenue
 from market.venue.timestamps import parse_moment
@@ -43,47 +43,6 @@ def fault(venue: RehearsalVenue, kind: str, **fields: Any) -> None:
 
 
 # --- Alpaca's data socket ---------------------------------------------------------------------------------------
-
-
-class Feed:
-    """A raw client of the data socket in either encoding."""
-
-    def __init__(self, venue: RehearsalVenue, *, packed: bool, feed: str = "iex") -> None:
-        self.venue, self.packed = venue, packed
-        self.url = venue.address["data_stream_url"].rsplit("/", 1)[0] + "/" + feed
-
-    async def __aenter__(self) -> Feed:
-        headers = {"Content-Type": "application/msgpack"} if self.packed else {}
-        self.socket = await websockets.connect(self.url, additional_headers=headers, proxy=None)
-        assert await self.next() == [{"T": "success", "msg": "connected"}]
-        return self
-
-    async def __aexit__(self, *ignored: object) -> None:
-        await self.socket.close()
-
-    async def say(self, **message: Any) -> None:
-        await self.socket.send(msgpack.packb(message) if self.packed else json.dumps(message))
-
-    async def next(self) -> list[dict[str, Any]]:
-        frame = await asyncio.wait_for(self.socket.recv(), 5)
-        assert isinstance(frame, bytes) is self.packed
-        return msgpack.unpackb(frame, timestamp=0) if self.packed else json.loads(frame)
-
-    async def login(self) -> list[dict[str, Any]]:
-        await self.say(
-            action="auth", key=self.venue.address["key_id"], secret=self.venue.address["secret_key"]
-        )
-        return await self.next()
-
-    async def messages(self, seconds: float) -> list[dict[str, Any]]:
-        """What arrives while the venue clock moves on."""
-        await asyncio.to_thread(self.venue.advance, seconds)
-        found: list[dict[str, Any]] = []
-        try:
-            while True:
-                found += await asyncio.wait_for(self.next(), 0.3)
-        except TimeoutError:
-            return found
 
 
 @pytest.mark.parametrize("packed", [True, False])

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import threading
 import time
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+import msgpack
 import pytest
 import requests
+import websockets
 from alpaca.trading.stream import TradingStream
 
 from market.venue.rehearsal import RehearsalVenue
@@ -118,3 +121,44 @@ class Listener:
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._task.cancel)
             self._thread.join(0.2)
+
+
+class Feed:
+    """A raw client of the data socket in either encoding."""
+
+    def __init__(self, venue: RehearsalVenue, *, packed: bool, feed: str = "v2/iex") -> None:
+        self.venue, self.packed = venue, packed
+        self.url = venue.address["data_stream_url"].removesuffix("v2/iex") + feed
+
+    async def __aenter__(self) -> Feed:
+        headers = {"Content-Type": "application/msgpack"} if self.packed else {}
+        self.socket = await websockets.connect(self.url, additional_headers=headers, proxy=None)
+        assert await self.next() == [{"T": "success", "msg": "connected"}]
+        return self
+
+    async def __aexit__(self, *ignored: object) -> None:
+        await self.socket.close()
+
+    async def say(self, **message: Any) -> None:
+        await self.socket.send(msgpack.packb(message) if self.packed else json.dumps(message))
+
+    async def next(self) -> list[dict[str, Any]]:
+        frame = await asyncio.wait_for(self.socket.recv(), 5)
+        assert isinstance(frame, bytes) is self.packed
+        return msgpack.unpackb(frame, timestamp=0) if self.packed else json.loads(frame)
+
+    async def login(self) -> list[dict[str, Any]]:
+        await self.say(
+            action="auth", key=self.venue.address["key_id"], secret=self.venue.address["secret_key"]
+        )
+        return await self.next()
+
+    async def messages(self, seconds: float) -> list[dict[str, Any]]:
+        """What arrives while the venue clock moves on."""
+        await asyncio.to_thread(self.venue.advance, seconds)
+        found: list[dict[str, Any]] = []
+        try:
+            while True:
+                found += await asyncio.wait_for(self.next(), 0.3)
+        except TimeoutError:
+            return found
