@@ -9,7 +9,6 @@ from pathlib import Path
 from sqlalchemy import Engine, create_engine
 from sqlmodel import Session
 
-from sql.migrate import upgrade
 from sql.server import ledger_url
 
 
@@ -41,6 +40,8 @@ class Ledger:
 
 def open_ledger(state_dir: Path, database_url: str | None, environment: str) -> Ledger:
     """Start the server if it is embedded, migrate, and connect."""
+    from sql.migrate import upgrade  # Alembic costs a third of a second, and who only reads does not migrate
+
     ledger = Ledger(ledger_url(state_dir, database_url))
     upgrade(ledger.engine, environment=environment)
     return ledger
