@@ -26,8 +26,9 @@ def happened(story: Row, told: Row) -> RenderableType:
         (decision["at"], "decide", Text(f"accepted by epoch {decision['epoch']} ({decision['holder'] or 'holder not recorded'})"))
     ]  # fmt: skip
     for state in told["states"]:
-        why = joined(state["broker_status"] or "", state["reason"] or "")
-        line = Text.assemble(f"{state['from']} → ", (state["to"], "bold"), (f"  {why}" if why else "", "dim"))
+        why = joined(*dict.fromkeys(w for w in (state["broker_status"], state["reason"]) if w))
+        came = "" if state["from"] == state["to"] else f"{state['from']} → "
+        line = Text.assemble(came, (state["to"], "bold"), (f"  {why}" if why else "", "dim"))
         events.append((state["at"], "state", line))
     events += [(m["received_at"], "", _message(m)) for m in told["messages"]]
     for fill in told["fills"]:
@@ -75,9 +76,9 @@ def _timeline(events: list[tuple[dt.datetime, str, Text]], start: dt.datetime) -
 
 def _since(span: dt.timedelta) -> str:
     seconds = span.total_seconds()
-    if abs(seconds) < 10:
-        return f"{seconds * 1e3:+,.0f} ms"
-    return f"{seconds:+,.0f} s"
+    if abs(seconds) < 1:
+        return f"{seconds * 1e3:+.0f} ms"
+    return f"{seconds:+.1f} s" if abs(seconds) < 100 else f"{seconds:+,.0f} s"
 
 
 def _message(message: Row) -> Text:

@@ -72,13 +72,14 @@ def _headline(story: Row) -> RenderableType:
     subject, ledger = story["subject"], story["ledger"]
     title = Text.assemble((subject["kind"].capitalize(), "bold"), "  ", (subject["id"], "bold cyan"))
     where = Text(f"{ledger['environment']} account {ledger['account'] or '(none yet)'}", "dim")
-    if subject["kind"] == "signal" or not story["orders"]:
-        signal = story["signal"] or {}
-        symbol = signal.get("symbol") or story["refusals"][0]["symbol"]
-        outcome = f"{len(story['orders'])} orders, {len(story['refusals'])} refusals"
-        line = Text(f"{symbol}{_company(story)}: {outcome}")
+    orders, refusals = story["orders"], story["refusals"]
+    if len(orders) == 1:
+        line = Text(_sentence(orders[0]["order"]) + _company(story))
     else:
-        line = Text(_sentence(story["orders"][0]["order"]) + _company(story))
+        symbol = (story["signal"] or {}).get("symbol") or (orders or refusals)[0]["symbol"]
+        line = Text(
+            f"{symbol}: {_count(len(orders), 'order')}, {_count(len(refusals), 'refusal')}" + _company(story)
+        )
     return Group(title, line, where)
 
 
@@ -87,6 +88,10 @@ def _company(story: Row) -> str:
     if not found or found["name"] in ("", found["symbol"]):
         return ""
     return f"  ·  {found['name']}" + (f", {found['sector']}" if found["sector"] else "")
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n or 'no'} {what}{'' if n == 1 else 's'}"
 
 
 def _sentence(order: Row) -> str:
