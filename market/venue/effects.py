@@ -144,7 +144,8 @@ class Effects:
         (revoked.add if parameters["on"] else revoked.discard)(parameters["account"])
 
     def _clock_ahead(self, parameters: dict[str, Any], t: int) -> None:
-        self._server.distortions.ahead_ns = int(parameters["seconds"] * SECOND)
+        ahead = int(parameters["seconds"] * SECOND)
+        self._server.distortions.ahead_ns = self._server.feed.ahead_ns = ahead
 
     def _mixed_offsets(self, parameters: dict[str, Any], t: int) -> None:
         self._server.distortions.mixed_offsets = bool(parameters["on"])

@@ -102,7 +102,7 @@ KINDS: dict[str, Kind] = {
     "wrong_positions": Kind(NOW, "GET positions omits or scales", {"account": 0, "symbol": "", "factor": "0", "seconds": 0.0}),
     "block_trading": Kind(NOW, "trading_blocked on or off", {"account": 0, "on": True}),
     "revoke_key": Kind(NOW, "the key is no longer known, or is again", {"account": 0, "on": True}),
-    "clock_ahead": Kind(NOW, "the clock endpoint and order times run ahead", {"seconds": 300.0}, "F30"),
+    "clock_ahead": Kind(NOW, "the clock endpoints, order times and market data run ahead", {"seconds": 300.0}, "F30"),
     "mixed_offsets": Kind(NOW, "created_at with an offset, submitted_at 90 ms before it", {"on": True}, "F30"),
     # market data
     "halt": Kind(NOW, "trading halt, then a resume",

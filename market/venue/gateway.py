@@ -12,22 +12,11 @@ from market.venue.credentials import Credentials
 from market.venue.data_rest import DataRest
 from market.venue.exchange import Exchange
 from market.venue.journal import Journal
-from market.venue.messages import Answer, Request
+from market.venue.messages import Answer, Request, dialect_of
 from market.venue.polygon_rest import PolygonRest
 from market.venue.rate_limit import RateLimit
 from market.venue.refusals import forbidden, rate_limited, unauthorized
 from market.venue.trading_rest import TradingRest
-
-_POLYGON = ("/v2/aggs/", "/v1/open-close/", "/v3/trades/", "/v3/quotes/", "/v2/last/", "/v2/snapshot/",
-            "/v3/reference/", "/v1/marketstatus/", "/v3/snapshot", "/v1/indicators/", "/v2/reference/")  # fmt: skip
-_DATA = ("/v2/stocks/", "/v1beta1/", "/v1/corporate-actions", "/v1beta3/")
-
-
-def dialect_of(path: str) -> str:
-    """trading, data or polygon."""
-    if path.startswith(_POLYGON):
-        return "polygon"
-    return "data" if path.startswith(_DATA) else "trading"
 
 
 class Gateway:
@@ -101,6 +90,8 @@ class Gateway:
                 body = body.replace(self.polygon.base_url, "")  # a free port is no part of the session
             self.journal.record("answer", exchange.now, {"status": answer.status, "body": body})
         exchange.advance(exchange.now)
+        # Before the answer leaves: whoever has heard of the order finds it in the file, whatever happens next.
+        self.journal.flush()
         return answer
 
 

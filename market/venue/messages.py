@@ -42,3 +42,15 @@ class Answer:
 def truth(text: str | None) -> bool:
     """alpaca-py writes query booleans `True` and `False`; others write `true` or `1`."""
     return text is not None and text.lower() in ("true", "1", "t", "yes")
+
+
+_POLYGON = ("/v2/aggs/", "/v1/open-close/", "/v3/trades/", "/v3/quotes/", "/v2/last/", "/v2/snapshot/",
+            "/v3/reference/", "/v1/marketstatus/", "/v3/snapshot", "/v1/indicators/", "/v2/reference/")  # fmt: skip
+_DATA = ("/v2/stocks/", "/v1beta1/", "/v1/corporate-actions", "/v1beta3/")
+
+
+def dialect_of(path: str) -> str:
+    """trading, data or polygon."""
+    if path.startswith(_POLYGON):
+        return "polygon"
+    return "data" if path.startswith(_DATA) else "trading"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from typing import Any
 
@@ -12,7 +13,7 @@ from aiohttp import web
 from market.calendar import NEW_YORK
 from market.venue.decimals import decimal_text, parse_decimal
 from market.venue.faults import Fault
-from market.venue.messages import Answer, Request
+from market.venue.messages import Answer, Request, dialect_of
 from market.venue.refusals import missing
 from market.venue.timestamps import MILLISECOND, SECOND, parse_moment, rfc3339, to_datetime
 
@@ -21,6 +22,7 @@ _REASONS = {500: "internal server error occurred", 502: "bad gateway", 503: "ser
             504: "gateway timeout", 429: "rate limit exceeded", 401: "unauthorized.", 403: "forbidden."}  # fmt: skip
 _TIMES = ("created_at", "updated_at", "submitted_at", "filled_at", "expired_at", "canceled_at", "failed_at",
           "replaced_at", "expires_at")  # fmt: skip
+_DATA_TIMES = {"t", "y", "sip_timestamp", "participant_timestamp", "updated", "serverTime"}
 
 
 def error_response(fault: Fault, headers: dict[str, str]) -> web.Response:
@@ -92,6 +94,30 @@ def lost_lookup(request: Request, answer: Answer, now: int, seconds: float) -> A
     return Answer(refusal.status, refusal.body(), dict(answer.headers))
 
 
+def _shows_the_present(path: str) -> bool:
+    """Market data with times of its own; a bar is named after its minute, whatever the clock says."""
+    return dialect_of(path) != "trading" and not any(
+        word in path for word in ("/bars", "/aggs", "/reference")
+    )
+
+
+def ahead_of(body: Any, ns: int) -> Any:
+    """Market data as a clock ahead of the exchange's stamps it: RFC 3339 text, milliseconds or nanoseconds."""
+    if isinstance(body, list):
+        return [ahead_of(item, ns) for item in body]
+    if not isinstance(body, dict):
+        return body
+    changed = {key: ahead_of(value, ns) for key, value in body.items()}
+    for key in _DATA_TIMES & changed.keys():
+        value = changed[key]
+        if isinstance(value, str):
+            with contextlib.suppress(ValueError):
+                changed[key] = rfc3339(parse_moment(value) + ns)
+        elif isinstance(value, int):
+            changed[key] = value + (ns if value > 10**17 else ns // MILLISECOND)
+    return changed
+
+
 class Distortions:
     """Lasting falsehoods: a clock ahead, mixed offsets, positions that are not so."""
 
@@ -112,6 +138,8 @@ class Distortions:
             ahead = now + self.ahead_ns
             local = to_datetime(ahead).astimezone(NEW_YORK).isoformat()
             answer = Answer(answer.status, {**body, "timestamp": local}, answer.headers)
+        elif self.ahead_ns and _shows_the_present(request.path):
+            answer = Answer(answer.status, ahead_of(body, self.ahead_ns), answer.headers)
         elif request.path.startswith("/v2/orders"):
             if isinstance(body, dict) and "submitted_at" in body:
                 answer = Answer(answer.status, self.order(body), answer.headers)
@@ -136,6 +164,13 @@ class Distortions:
             changed["submitted_at"] = rfc3339(created - 90 * MILLISECOND)
             local = to_datetime(created).astimezone(NEW_YORK)
             changed["created_at"] = local.isoformat()
+        return changed
+
+    def update(self, data: dict[str, Any]) -> dict[str, Any]:
+        """A trade update as the client will see it."""
+        changed = {**data, "order": self.order(data["order"])}
+        if self.ahead_ns:
+            changed["timestamp"] = rfc3339(parse_moment(data["timestamp"]) + self.ahead_ns)
         return changed
 
     def _positions(self, request: Request, answer: Answer, account: int, now: int) -> Answer:

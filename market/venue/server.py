@@ -22,9 +22,10 @@ from market.venue.effects import Effects
 from market.venue.errors import AddressInUse, FaultPlanError, VenueError
 from market.venue.exchange import Exchange, Update
 from market.venue.faults import KINDS, NOW, REQUEST, UPDATE, Fault, FaultPlan
+from market.venue.frame_log import FrameLog, Talker, hash_of
 from market.venue.gateway import Gateway
 from market.venue.journal import Journal
-from market.venue.market_feed import MarketFeed
+from market.venue.market_feed import MarketFeed, Window
 from market.venue.messages import Answer, Request
 from market.venue.polygon_stream import PolygonConnection
 from market.venue.rate_limit import RateLimit
@@ -77,6 +78,7 @@ class Server:
             exchange, credentials, journal, rate_limit=RateLimit(rate_limit), auth_status=auth_status
         )
         self.gateway.data.recent_sip = recent_sip
+        self.frame_log = FrameLog(journal, self.feed)
         self.effects = Effects(self)
         self.control = Control(self, secrets.token_urlsafe(24))
         self.trading_clients: dict[TradingConnection, Client] = {}
@@ -221,6 +223,7 @@ class Server:
         updates = self.exchange.drain_updates()
         if not updates:
             return
+        self.journal.flush()
         if self.faults.has(UPDATE) or self.distortions.on:
             updates = [
                 sent for update in updates for sent in self._update_faults.deliver(self._distorted(update))
@@ -230,7 +233,7 @@ class Server:
 
     def _distorted(self, update: Update) -> Update:
         if self.distortions.on:
-            update.data = {**update.data, "order": self.distortions.order(update.data["order"])}
+            update.data = self.distortions.update(update.data)
         return update
 
     def _send_update(self, update: Update) -> None:
@@ -239,8 +242,9 @@ class Server:
             if frames:
                 client.send(frames)
                 if self.journal.on:
-                    self.journal.wire("frame", {"socket": "trading", "account": update.account, "update": update.number,
-                                                "bytes": len(frames[0])})  # fmt: skip
+                    self.journal.wire("frame", {"socket": "trading", "client": client.number, "account": update.account,
+                                                "update": update.number, "bytes": len(frames[0]),
+                                                "blake2b": hash_of(frames)})  # fmt: skip
 
     def _send_later(self, seconds: float, update: Update) -> None:
         asyncio.get_running_loop().call_later(seconds, self._send_update, update)
@@ -252,18 +256,18 @@ class Server:
             return
         symbols = self.exchange.tape.symbols
         for talker, client in self.data_clients.items():
-            self._send_data("data", client, talker.publish(window, symbols))
+            self._send_data("data", client, talker, window, talker.publish(window, symbols))
         for polygon, client in self.polygon_clients.items():
-            self._send_data("polygon", client, polygon.publish(window, symbols))
+            self._send_data("polygon", client, polygon, window, polygon.publish(window, symbols))
 
-    def _send_data(self, socket: str, client: Client, frames: list[bytes]) -> None:
+    def _send_data(
+        self, socket: str, client: Client, talker: Talker, window: Window, frames: list[bytes]
+    ) -> None:
         if not frames:
             return
-        client.send(frames)
         if self.journal.on:
-            self.journal.wire(
-                "frame", {"socket": socket, "frames": len(frames), "bytes": sum(map(len, frames))}
-            )
+            self.frame_log.sent(socket, client.number, talker, frames, window)
+        client.send(frames)
 
     # --- HTTP --------------------------------------------------------------------------------------------
 

@@ -30,13 +30,20 @@ class Talker(Protocol):
 
 
 class Client:
-    """A connected socket. Everything it sends goes through one queue and one task, in order."""
+    """A connected socket. Everything it sends goes through one queue and one task, in order.
+
+    `number` tells the sockets of a process apart in the journal.
+    """
+
+    _count = 0
 
     def __init__(self, talker: Talker, *, binary: bool) -> None:
         self.talker = talker
         self.binary = binary
         self.socket = web.WebSocketResponse(compress=False, max_msg_size=MESSAGE_BYTES_MAX, autoping=True)
         self.muted = False
+        Client._count += 1
+        self.number = Client._count
         self._queue: deque[bytes] = deque()
         self._queued = 0
         self._wake = asyncio.Event()

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -10,12 +15,14 @@ from typing import Any
 import msgspec
 import polars as pl
 import pytest
+import requests
+import websockets
 from venue_clients import Wire, wait_until
 
 from market.venue.command import read_journal
 from market.venue.errors import VenueError
 from market.venue.rehearsal import RehearsalVenue
-from market.venue.replay import read_lines, replay
+from market.venue.replay import read_lines, replay, replayed_frames
 
 
 def busy_session(venue: RehearsalVenue) -> None:
@@ -194,3 +201,136 @@ def test_what_is_no_journal_is_named(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(VenueError, match=r"other\.txt"):
         read_lines(path)
+
+
+def test_an_answered_request_is_in_the_file_whatever_happens_next(tmp_path: Path) -> None:
+    """A venue killed without warning: what was answered is there, and the session replays as far as it goes."""
+    path = tmp_path / "killed.jsonl"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "market.venue", "--speed", "1", "--start", "10:00", "--rate-limit", "0",
+         "--symbols", "AAPL,KO", "--journal", str(path)],
+        stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3],
+    )  # fmt: skip
+    assert process.stdout is not None
+    line = json.loads(process.stdout.readline())
+    headers = {"APCA-API-KEY-ID": line["key_id"], "APCA-API-SECRET-KEY": line["secret_key"]}
+    body = {"symbol": "AAPL", "qty": "1", "side": "buy", "type": "market", "time_in_force": "day"}
+    answered = []
+    with requests.Session() as session:
+        for _ in range(20):
+            answer = session.post(line["rest_url"] + "/v2/orders", json=body, headers=headers, timeout=10)
+            answered.append(answer.json()["id"])
+        process.kill()
+    process.wait()
+    process.stdout.close()
+    lines = read_lines(path)
+    told = [msgspec.json.decode(a["body"])["id"] for a in lines if a["kind"] == "answer"]
+    filled = [
+        a["data"]["order"]["id"] for a in lines if a["kind"] == "update" and a["data"]["event"] == "fill"
+    ]
+    assert told == answered
+    assert set(answered) == set(filled)
+    assert replay(path, tmp_path / "again.jsonl")
+
+
+def test_halts_pauses_and_bands_are_lines(start_venue: Callable[..., RehearsalVenue], tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    venue = start_venue(journal=path)
+    wire = Wire(venue)
+    wire.order(type="limit", limit_price="50")
+    control = venue.server.control.perform
+    for symbol in ("AAPL", "KO"):
+        fault = {"kind": "halt", "symbol": symbol, "seconds": 30.0}
+        venue.call(lambda fault=fault: control("POST", "/faults", fault))
+    venue.advance(31)
+    venue.move_to("2022-12-28T20:59:00Z")
+    venue.call(venue.server.close_journal)
+    lines = read_lines(path)
+    told = [(s["symbol"], s["code"], s["trading"]) for s in lines if s["kind"] == "status"]
+    assert sorted(told) == [("AAPL", "", True), ("AAPL", "T1", False), ("KO", "", True), ("KO", "T1", False)]
+    bands = [line for line in lines if line["kind"] == "bands"]
+    assert {line["symbol"] for line in bands} == {"AAPL"}
+    limits = venue.server.exchange.restrictions.of("AAPL").limits
+    for line in bands:
+        lower, upper = limits.at(line["t"])
+        assert (round(line["lower"] * 10_000), round(line["upper"] * 10_000)) == (lower, upper)
+
+
+async def _watch(venue: RehearsalVenue, act: Callable[[], None]) -> int:
+    """Two data clients and a Polygon one listen to everything while `act` runs; how many frames they got."""
+    pair = venue.address
+    base = pair["data_stream_url"].rsplit("/", 1)[0]
+    everything = {
+        "trades": ["*"],
+        "quotes": ["AAPL", "KO"],
+        "bars": ["*"],
+        "statuses": ["*"],
+        "lulds": ["AAPL"],
+    }
+    talks: list[tuple[str, list[dict[str, Any]]]] = [
+        (f"{base}/{feed}",
+         [{"action": "auth", "key": pair["key_id"], "secret": pair["secret_key"]},
+          {"action": "subscribe", **everything}])
+        for feed in ("iex", "sip")
+    ]  # fmt: skip
+    talks.append(
+        (
+            pair["polygon_ws_url"],
+            [
+                {"action": "auth", "params": pair["polygon_key"]},
+                {"action": "subscribe", "params": "Q.*,AM.AAPL,LULD.*"},
+            ],
+        )
+    )
+    frames = 0
+    async with contextlib.AsyncExitStack() as stack:
+        sockets = []
+        for url, messages in talks:
+            socket = await stack.enter_async_context(websockets.connect(url, proxy=None))
+            for message in messages:
+                await socket.send(json.dumps(message))
+            while "subscri" not in str(await asyncio.wait_for(socket.recv(), 10)):
+                pass
+            sockets.append(socket)
+        await asyncio.to_thread(act)
+        for socket in sockets:
+            with contextlib.suppress(TimeoutError):
+                while True:
+                    await asyncio.wait_for(socket.recv(), 0.1)
+                    frames += 1
+    return frames
+
+
+def test_every_data_frame_can_be_made_again_from_tape_and_journal(
+    start_venue: Callable[..., RehearsalVenue], tmp_path: Path
+) -> None:
+    path = tmp_path / "journal.jsonl"
+    venue = start_venue(journal=path, conflate=False, symbols=["AAPL", "KO", "MSFT"])
+    wire = Wire(venue)
+    control = venue.server.control.perform
+
+    def act() -> None:
+        venue.advance(7)
+        wire.order(symbol="KO", qty="5")
+        venue.call(lambda: control("POST", "/faults", {"kind": "halt", "symbol": "AAPL", "seconds": 60.0}))
+        venue.advance(30)
+        venue.call(
+            lambda: control("POST", "/faults", {"kind": "bad_quote", "symbol": "KO", "style": "crossed"})
+        )
+        venue.call(lambda: control("POST", "/faults", {"kind": "clock_ahead", "seconds": 5.0}))
+        venue.call(lambda: control("POST", "/faults", {"kind": "sip_gap"}))
+        for _ in range(5):
+            venue.advance(61)
+
+    frames = asyncio.run(_watch(venue, act))
+    venue.call(venue.server.close_journal)
+    checked, different = replayed_frames(path)
+    assert checked > 15
+    assert frames >= checked
+    assert different == []
+    beside = path.with_name(path.name + ".wire")
+    lines = beside.read_bytes().split(b"\n")
+    at = next(i for i, line in enumerate(lines) if b'"blake2b"' in line)
+    lines[at] = lines[at].replace(b'"from":', b'"from":1')
+    beside.write_bytes(b"\n".join(lines))
+    assert replayed_frames(path)[1] == [at + 1]
