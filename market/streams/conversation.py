@@ -1,0 +1,48 @@
+"""What a vendor's dialect must know, so that one connection can carry any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from market.errors import MarketError
+
+
+class Refused(MarketError):
+    """The vendor refuses for a reason that asking again will not change."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a control message means for the connection."""
+
+    reply: list[bytes] = field(default_factory=list)
+    ready: bool = False
+    """Authenticated: names may be asked for."""
+    confirmed: frozenset[str] | None = None
+    """The names the vendor says it sends, where it says so."""
+    error: str = ""
+
+
+class Dialect(Protocol):
+    """One vendor's words: how to greet, authenticate, subscribe, and read frames."""
+
+    name: str
+    headers: dict[str, str]
+    binary: bool
+
+    def hello(self) -> bytes | None:
+        """First frame from us, if we speak first."""
+
+    def subscribe(self, symbols: Iterable[str]) -> list[bytes]:
+        """Frames that ask for names."""
+
+    def unsubscribe(self, symbols: Iterable[str]) -> list[bytes]:
+        """Frames that drop names."""
+
+    def decode(self, frame: bytes | memoryview) -> tuple[list[Any], int]:
+        """Messages of a frame, and the number not understood."""
+
+    def control(self, message: Any) -> Said | None:
+        """What a control message means; None for market data."""
