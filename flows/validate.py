@@ -120,9 +120,8 @@ def check(work: Workspace, as_of: date) -> ValidationRun:
 
 
 def _finding(finding: dict[str, object]) -> dict[str, object]:
-    """A finding as JSON holds it, its ``date`` under the ledger's name ``session``."""
-    named = {("session" if key == "date" else key): value for key, value in finding.items()}
-    return {key: value.isoformat() if isinstance(value, date) else value for key, value in named.items()}
+    """A finding as JSON holds it."""
+    return {key: value.isoformat() if isinstance(value, date) else value for key, value in finding.items()}
 
 
 def _page(run: ValidationRun, findings: list[dict[str, object]]) -> str:
@@ -132,8 +131,8 @@ def _page(run: ValidationRun, findings: list[dict[str, object]]) -> str:
         f"{len(run.checks['quarantined'])} symbols quarantined. Site: `{run.report_path}`",
     ]
     if findings:
-        lines += ["", "| check | severity | symbol | session | detail |", "|---|---|---|---|---|"]
+        lines += ["", "| check | severity | symbol | from | to | detail |", "|---|---|---|---|---|---|"]
         for row in findings[:50]:
-            cells = (row.get(name) for name in ("check", "severity", "symbol", "session", "detail"))
+            cells = (row.get(name) for name in ("check", "severity", "symbol", "first", "last", "detail"))
             lines.append("| " + " | ".join("" if cell is None else str(cell) for cell in cells) + " |")
     return "\n".join(lines)

@@ -1,13 +1,18 @@
-"""Checks of a single bar: is each number possible, and do the four prices agree with one another?"""
+"""Checks of a single bar: is each number possible, and do the four prices agree with one another?
+
+Returns rest on closes: an impossible or contradicted close takes the symbol out. An open, high, low or volume
+that is missing further back leaves a hole in one bar and every return right: a note.
+"""
 
 from __future__ import annotations
 
 import polars as pl
 
-from market.findings import Panel, each_row, if_newest, text
+from market.findings import KNOW, Panel, each_row, if_newest, previous, text
 from market.ingest import PRICE_COLUMNS
 
 _OHLC_TOLERANCE = 0.005  # of the price: rounding and late prints, in real feeds
+_WICK = 0.5  # of the body
 
 
 def invalid_prices(panel: Panel) -> pl.DataFrame:
@@ -23,7 +28,15 @@ def invalid_prices(panel: Panel) -> pl.DataFrame:
         [pl.when(test).then(text("{} {}", pl.lit(name), pl.col(name).cast(pl.String).fill_null("null"))) for name, test in invalid.items()],
         separator=", ", ignore_nulls=True,
     )  # fmt: skip
-    return each_row(rows, "invalid_price", if_newest("block", "quarantine"), detail=named)
+    hole = pl.all_horizontal(
+        pl.col(name).is_not_null() for name in ("close", "adj_close")
+    ) & ~pl.any_horizontal(test & pl.col(name).is_not_null() for name, test in invalid.items())
+    return each_row(
+        rows, "invalid_price",
+        pl.when(hole).then(if_newest("quarantine", "note")).otherwise(pl.lit("quarantine")),
+        value=pl.sum_horizontal(test.cast(pl.Int8) for test in invalid.values()), detail=named,
+        evidence={name: pl.col(name).fill_nan(None) for name in numbers},
+    )  # fmt: skip
 
 
 def ohlc(panel: Panel) -> pl.DataFrame:
@@ -31,31 +44,50 @@ def ohlc(panel: Panel) -> pl.DataFrame:
     rows = panel.rows.filter(
         (pl.col("high") < top) | (pl.col("low") > bottom) | (pl.col("high") < pl.col("low"))
     )
+    outside = pl.max_horizontal(pl.col("close") - pl.col("high"), pl.col("low") - pl.col("close"))
     rows = rows.with_columns(
         (
             pl.max_horizontal(top - pl.col("high"), pl.col("low") - bottom, pl.col("low") - pl.col("high"))
             / pl.col("close")
-        ).alias("excess")
+        ).alias("excess"),
+        (outside / pl.col("close")).alias("of_close"),
     )
     severe = (pl.col("excess") > _OHLC_TOLERANCE) | (pl.col("high") < pl.col("low"))
+    # Which of the four is wrong? If the close itself lies outside, nothing vouches for it.
+    doubtful = (pl.col("of_close") > _OHLC_TOLERANCE) | (pl.col("high") < pl.col("low"))
     return each_row(
         rows, "ohlc_inconsistent",
-        pl.when(severe).then(if_newest("block", "quarantine")).otherwise(pl.lit("note")), value=pl.col("excess"),
-        detail=text("open {}, high {}, low {}, close {}", *PRICE_COLUMNS),
+        pl.when(severe & doubtful).then(pl.lit("quarantine")).when(severe).then(if_newest("quarantine", "note"))
+        .otherwise(pl.lit("note")),
+        value=pl.col("excess"), detail=text("open {}, high {}, low {}, close {}", *PRICE_COLUMNS),
+        evidence={**{name: pl.col(name) for name in PRICE_COLUMNS}, "excess": pl.col("excess")},
     )  # fmt: skip
 
 
 def bad_wicks(panel: Panel) -> pl.DataFrame:
+    """A high or low half the price away from the body, and far outside what the symbol's bars are used to."""
     top, bottom = pl.max_horizontal("open", "close"), pl.min_horizontal("open", "close")
     rows = panel.rows.with_columns(
-        pl.max_horizontal(pl.col("high") / top - 1, bottom / pl.col("low") - 1).alias("wick")
-    ).filter((pl.col("wick") > 0.5) & pl.col("wick").is_finite())
+        pl.max_horizontal(pl.col("high") / top - 1, bottom / pl.col("low") - 1).alias("wick"),
+    ).filter((pl.col("wick") > _WICK) & pl.col("wick").is_finite())
     return each_row(
-        rows, "bad_wick", if_newest("quarantine", "note"), value=pl.col("wick"),
+        rows, "bad_wick", if_newest("quarantine", "note"), value=pl.col("wick"), confidence=0.7,
+        action="confirm the high and low from a second source",
         detail=text("open {}, high {}, low {}, close {}", *PRICE_COLUMNS),
+        evidence={**{name: pl.col(name) for name in PRICE_COLUMNS}, "wick": pl.col("wick")},
     )  # fmt: skip
 
 
 def zero_volume(panel: Panel) -> pl.DataFrame:
-    rows = panel.rows.filter(pl.col("volume") == 0)
-    return each_row(rows, "zero_volume", if_newest("quarantine", "note"), detail=pl.lit("no share traded"))
+    rows = panel.rows.with_columns(
+        ((pl.col("close") != previous("close")) & (pl.col("high") > pl.col("low")))
+        .fill_null(False)
+        .alias("traded")
+    ).filter(pl.col("volume") == 0)
+    return each_row(
+        rows, "zero_volume", pl.when("traded").then(if_newest("quarantine", "note")).otherwise(pl.lit("note")), value=pl.lit(0.0), action=KNOW,
+        confidence=pl.when("traded").then(1.0).otherwise(0.6),
+        detail=pl.when("traded").then(pl.lit("no share traded, yet the price moved"))
+        .otherwise(pl.lit("no share traded")),
+        evidence={"close": pl.col("close"), "volume": pl.col("volume")},
+    )  # fmt: skip

@@ -21,8 +21,6 @@ from market.findings import (
 
 _PARTIAL_BLOCK = 0.90  # of the symbols expected on a session
 _PARTIAL_NOTE = 0.98
-_IDENTICAL_SESSIONS = 20
-_IDENTICAL_DISTINCT = 5  # different closes in a block: series that stand still equal many others
 
 
 def future_rows(future: pl.DataFrame, as_of: date) -> pl.DataFrame:
@@ -37,12 +35,33 @@ def future_rows(future: pl.DataFrame, as_of: date) -> pl.DataFrame:
 
 
 def duplicate_rows(panel: Panel) -> pl.DataFrame:
+    """Rows repeated for one symbol and date: one finding a symbol, or one a date where many symbols share
+    it."""
     repeated = panel.rows.filter(pl.col("date") == previous("date"))
-    by_symbol = repeated.group_by("symbol").agg(pl.col("date").min(), pl.len().alias("count"))
-    return each_row(
-        by_symbol, "duplicate_rows", pl.lit("block"), value=pl.col("count"),
-        detail=text("{} repeated rows, the first on {}", "count", "date"),
+    if repeated.is_empty():
+        return no_findings()
+    traded = panel.rows.group_by("date").agg(pl.col("symbol").n_unique().alias("traded"))
+    by_date = (
+        repeated.group_by("date")
+        .agg(pl.col("symbol").n_unique().alias("symbols"), pl.len().alias("count"))
+        .join(traded, on="date")
+        .filter((pl.col("symbols") >= 3) & (pl.col("symbols") >= MASS_FRACTION * pl.col("traded")))
+    )
+    whole = each_row(
+        by_date, "duplicate_rows", "block", symbol=pl.lit(None), value=pl.col("count"),
+        detail=text("{} repeated rows of {} symbols on {}", "count", "symbols", "date"),
+        evidence={"rows": pl.col("count"), "symbols": pl.col("symbols")},
     )  # fmt: skip
+    by_symbol = (
+        repeated.join(by_date.select("date"), on="date", how="anti")
+        .group_by("symbol")
+        .agg(pl.col("date").min().alias("first"), pl.col("date").max().alias("last"), pl.len().alias("count"))
+    )
+    each = each_row(
+        by_symbol, "duplicate_rows", "block", first=pl.col("first"), last=pl.col("last"), value=pl.col("count"),
+        detail=text("{} repeated rows, the first on {}", "count", "first"), evidence={"rows": pl.col("count")},
+    )  # fmt: skip
+    return pl.concat([whole, each])
 
 
 def missing_newest_session(panel: Panel) -> pl.DataFrame:
@@ -53,6 +72,7 @@ def missing_newest_session(panel: Panel) -> pl.DataFrame:
     return one_finding(
         "missing_newest_session", "block", panel.newest_due, len(missing),
         f"the newest rows are of {last}; sessions missing up to {panel.newest_due}: {len(missing)}",
+        first=missing[0],
     )  # fmt: skip
 
 
@@ -62,7 +82,7 @@ def missing_sessions(panel: Panel) -> pl.DataFrame:
     missing = [day for day in panel.days if day not in present and day < last]
     table = pl.DataFrame({"date": missing}, schema={"date": pl.Date})
     return each_row(
-        table, "missing_session", pl.lit("block"), symbol=pl.lit(None),
+        table, "missing_session", "block", symbol=pl.lit(None), action="backfill the session from the source",
         detail=text("no symbol has a row on the session of {}", "date"),
     )  # fmt: skip
 
@@ -105,67 +125,38 @@ def partial_delivery(panel: Panel) -> pl.DataFrame:
     # Two symbols missing from a handful are their own fault, unless it is of today.
     several = (pl.col("expected") - pl.col("count") > 2) | (pl.col("position") >= newest_from)
     table = table.filter((pl.col("share") < _PARTIAL_NOTE) & several)
+    if table.is_empty():
+        return no_findings()
+    table = table.join(_last_names(panel, table["date"]), on="date", how="left")
+    # Short by the tail of the alphabet: pages were asked for in order, and the last ones never came.
+    truncated = (pl.col("missing_after") > 0.9 * (pl.col("expected") - pl.col("count"))) & (
+        pl.col("share") < _PARTIAL_BLOCK
+    )
     return each_row(
         table,
-        "partial_delivery",
+        pl.when(truncated).then(pl.lit("truncated_delivery")).otherwise(pl.lit("partial_delivery")),
         pl.when(pl.col("share") < _PARTIAL_BLOCK).then(pl.lit("block")).otherwise(pl.lit("note")),
         symbol=pl.lit(None),
         value=pl.col("share"),
-        detail=text("{} of the {} symbols expected on {} were delivered", "count", "expected", "date"),
-    )
-
-
-def identical_series(panel: Panel) -> pl.DataFrame:
-    """Blocks of twenty sessions, counted back from the newest, in which two symbols closed equal every
-    day."""
-    rows = panel.rows.filter(pl.col("position").is_not_null() & pl.col("close").is_not_null())
-    block = (pl.lit(len(panel.days) - 1) - pl.col("position")) // _IDENTICAL_SESSIONS
-    series = (
-        rows.with_columns(block.alias("block"), pl.struct("date", "close").hash().alias("mark"))
-        .group_by("symbol", "block")
-        .agg(
-            # Only compared, never stored: a wrapping sum of row hashes is order-free and cheap.
-            pl.col("mark").sum(),
-            pl.col("date").max(),
-            pl.len().alias("rows"),
-            pl.col("close").n_unique().alias("distinct"),
-        )
-        .filter((pl.col("rows") >= _IDENTICAL_SESSIONS // 2) & (pl.col("distinct") >= _IDENTICAL_DISTINCT))
-    )
-    groups = (
-        series.group_by("block", "mark")
-        .agg(pl.col("symbol").sort(), pl.col("date").max())
-        .filter(pl.col("symbol").list.len() > 1)
-        .sort("block")
-    )
-    if groups.is_empty():
-        return no_findings()
-    total = max(rows["symbol"].n_unique(), 1)
-    members = (
-        groups.explode("symbol", empty_as_null=True, keep_nulls=True)
-        .group_by("symbol")
-        .agg(pl.col("date").max(), pl.col("block").min(), pl.len().alias("blocks"))
-    )
-    if members.height >= max(3, MASS_FRACTION * total):
-        return one_finding(
-            "identical_series", "block", members["date"].max(), members.height,  # type: ignore[arg-type]
-            f"{members.height} of {total} symbols carry a series of closes that another symbol carries too: "
-            "a downloader or the source mixed them up",
-        )  # fmt: skip
-    twins = (
-        groups.unique("symbol", keep="first", maintain_order=True)
-        .explode("symbol", empty_as_null=True, keep_nulls=True)
-        .unique("symbol", keep="first", maintain_order=True)
-    )
-    others = groups.select(pl.col("symbol").alias("all"), "block", "mark")
-    twins = twins.join(others, on=["block", "mark"]).join(members.select("symbol", "blocks"), on="symbol")
-    return each_row(
-        twins, "identical_series",
-        pl.when(pl.col("block") == 0).then(pl.lit("block")).otherwise(pl.lit("quarantine")),
-        value=pl.col("blocks") * _IDENTICAL_SESSIONS,
-        detail=text("same closes under {} for {} sessions up to {}", pl.col("all").list.join(" and "),
-                         pl.col("blocks") * _IDENTICAL_SESSIONS, "date"),
+        action="fetch the session again, all pages of it",
+        detail=pl.when(truncated)
+        .then(text("{} of the {} symbols expected on {} were delivered, none after {}: pages are missing", "count", "expected", "date", "newest_name"))
+        .otherwise(text("{} of the {} symbols expected on {} were delivered", "count", "expected", "date")),
+        evidence={"delivered": pl.col("count"), "expected": pl.col("expected")},
     )  # fmt: skip
+
+
+def _last_names(panel: Panel, dates: pl.Series) -> pl.DataFrame:
+    """Of each date the last symbol delivered in alphabetical order, and how many known ones come after it."""
+    names = panel.rows["symbol"].unique().sort().rename("newest_name")
+    order = pl.DataFrame({"newest_name": names}).with_row_index("rank", offset=1)
+    return (
+        panel.rows.filter(pl.col("date").is_in(dates.implode()))
+        .group_by("date")
+        .agg(pl.col("symbol").max().alias("newest_name"))
+        .join(order, on="newest_name")
+        .select("date", "newest_name", (names.len() - pl.col("rank").cast(pl.Int64)).alias("missing_after"))
+    )
 
 
 def phantom_sessions(panel: Panel) -> pl.DataFrame:
@@ -173,18 +164,40 @@ def phantom_sessions(panel: Panel) -> pl.DataFrame:
     by_day = phantom.group_by("date").agg(pl.len().alias("count"), pl.col("newest").first())
     return each_row(
         by_day, "phantom_session", if_newest("block", "note"), symbol=pl.lit(None), value=pl.col("count"),
+        action="drop the rows; if the sessions beside them are missing, the dates are shifted",
+        evidence={"rows": pl.col("count")},
         detail=text("{} rows on {} ({}), when the exchange was closed", "count", "date",
                          pl.col("date").dt.strftime("%A")),
     )  # fmt: skip
 
 
 def series_ended(panel: Panel) -> pl.DataFrame:
+    """Symbols without a row on the newest session.
+
+    One that stood still before it ended, close by close a third of what it used to move, was being bought
+    for cash: its end is history, not a hole. Any other that stops in the newest sessions may have lost its
+    feed.
+    """
     newest: date = panel.rows["date"].max()  # type: ignore[assignment]
-    lives = panel.rows.group_by("symbol").agg(pl.col("date").max(), pl.col("newest").any())
+    size = (pl.col("close") / previous("close")).log().abs()
+    lives = (
+        panel.rows.with_columns(size.alias("size"))
+        .group_by("symbol", maintain_order=True)
+        .agg(
+            pl.col("date").max(), pl.col("newest").any(),
+            pl.col("size").tail(10).median().alias("late"), pl.col("size").tail(500).median().alias("usual"),
+        )
+    )  # fmt: skip
     ended = lives.filter(pl.col("date") < newest)
+    pinned = ((pl.col("late") < pl.col("usual") / 3) & (pl.col("late") < 0.003)).fill_null(False)
     return each_row(
-        ended, "series_ended", if_newest("quarantine", "note"),
-        detail=text("last delivered on {}: delisted, renamed or missing", "date"),
+        ended, "series_ended",
+        pl.when(pinned).then(pl.lit("note")).otherwise(if_newest("quarantine", "note")),
+        last=pl.lit(newest), value=pl.col("late"), confidence=pl.when(pinned).then(0.9).otherwise(0.5),
+        action="look the symbol up: delisted, renamed, or lost by the feed",
+        detail=pl.when(pinned).then(text("last delivered on {} after standing still at one price: taken over", "date"))
+        .otherwise(text("last delivered on {}: delisted, renamed or missing", "date")),
+        evidence={"late_move": pl.col("late"), "usual_move": pl.col("usual")},
     )  # fmt: skip
 
 
@@ -196,10 +209,16 @@ def missing_rows(panel: Panel) -> pl.DataFrame:
         present.with_columns(pl.col("rank").cast(pl.Int32)), on="position", maintain_order="left"
     )
     gaps = rows.with_columns(
-        (pl.col("rank") - previous("rank") - 1).alias("gap"), previous("date").alias("before")
+        (pl.col("rank") - previous("rank") - 1).alias("gap"), previous("position").alias("before")
     ).filter(pl.col("gap") > 0)
+    days = pl.Series("day", panel.days, dtype=pl.Date)
+    gaps = gaps.with_columns(
+        days.gather(gaps["before"] + 1).alias("first"), days.gather(gaps["position"] - 1).alias("last")
+    )
     severity = pl.when(pl.col("newest") | (pl.col("gap") >= LONG_GAP_SESSIONS)).then(pl.lit("quarantine"))
     return each_row(
-        gaps, "missing_rows", severity.otherwise(pl.lit("note")), value=pl.col("gap"),
-        detail=text("sessions without a row between {} and {}: {}", "before", "date", "gap"),
+        gaps, "missing_rows", severity.otherwise(pl.lit("note")), first=pl.col("first"), last=pl.col("last"),
+        value=pl.col("gap"), action="backfill the sessions from the source",
+        detail=text("sessions without a row from {} to {}: {}", "first", "last", "gap"),
+        evidence={"sessions": pl.col("gap")},
     )  # fmt: skip

@@ -2,10 +2,12 @@
 after it.
 
 The mathematics is done in Polars over the whole history (`market.quality.check_prices`). Great Expectations,
-which cannot read Polars, gets the newest sessions and a summary with one number a check (its blocking
-findings), both converted at this edge only; it is the contract and the record. The verdict is "passed" only
-when every expectation of the suite was evaluated and met: one that raised is a failed check, never a passed
-one.
+which cannot read Polars, gets two batches, converted at this edge only: the newest sessions of the symbols
+that are not in quarantine (what would be traded on), and a summary of the whole history with one number a
+check (its blocking findings). It is the contract and the record. The verdict is "passed" only when every
+expectation of the suite was evaluated and met: one that raised is a failed check, never a passed one.
+
+A person may overrule a finding; it then is a note that says so, and neither blocks nor quarantines.
 
 Under `out`: `index.html` and the rest of the Data Docs site, which load nothing from the network, and
 `validation.json`, the full result, kept as evidence.
@@ -18,6 +20,7 @@ import logging
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -27,6 +30,7 @@ from urllib.parse import quote
 import polars as pl
 
 from market.calendar import is_session, previous_session, session_offset, sessions
+from market.findings import finding_key, worst_first
 from market.ingest import PRICE_COLUMNS, SCHEMA
 from market.quality import CHECKS, SEVERITIES, check_prices
 from reports.data_docs import make_offline
@@ -36,7 +40,7 @@ if TYPE_CHECKING:
     from great_expectations import ExpectationSuite
     from great_expectations.core import ExpectationSuiteValidationResult, ExpectationValidationResult
 
-SUITE_VERSION = "1"
+SUITE_VERSION = "2"
 """Raised whenever an expectation is added, dropped or loosened; stored with every outcome."""
 
 DATA_DOCS_INDEX = "index.html"
@@ -44,6 +48,8 @@ RESULT_FILE = "validation.json"
 _NEWEST = "prices_newest_sessions"
 _SUMMARY = "blocking_findings_whole_history"
 _EXPECTED_SHARE = 0.9  # of the symbols of the sessions before, on the newest sessions
+_QUARANTINE_SHARE = 0.25  # of all symbols: past that the delivery is bad, whatever is wrong with each
+_OHLC_TOLERANCE = 0.005
 
 
 @dataclass(frozen=True)
@@ -52,8 +58,9 @@ class ValidationOutcome:
 
     `verdict` is "passed" or "failed". `expectations` counts the suite's, `failed` those not met, of which
     `raised` could not be evaluated at all. `failures` names each of them in words. `findings` are the rows
-    of `market.quality.check_prices` as dicts, worst first; `counts` the number of them by severity.
-    `quarantined` are the symbols to leave out of training and signals. `site` is the Data Docs start page,
+    of `market.quality.check_prices` as dicts, worst first, each with its `key` (to overrule it by) and
+    `overruled` ("" or who and why); `counts` the number of them by severity. `quarantined` are the symbols to
+    leave out of training and signals. `site` is the Data Docs start page,
     `result` the JSON evidence.
     """
 
@@ -85,27 +92,35 @@ def validate(
     newest_sessions: int = 5,
     source: str = "",
     modelled: dict[str, Any] | None = None,
+    overruled: Mapping[str, str] | None = None,
 ) -> ValidationOutcome:
     """Judge a canonical daily frame as of a date, and write the Data Docs site and the JSON result under
     `out`.
 
     `as_of` is the last date that may be known; `newest_sessions` is how many sessions up to it count as new.
-    `source` and `modelled` (as in `market.history.StoredPrices`) are shown and recorded. What was under `out`
-    before is replaced, whole. Raises market.errors.MarketError when there is nothing up to `as_of`.
+    `source` and `modelled` (as in `market.history.StoredPrices`) are shown and recorded; `overruled` are the
+    findings a person overruled, key -> who and why. What was under `out` before is replaced, whole. Raises market.errors.MarketError when there is nothing up to `as_of`.
     """
-    findings = check_prices(prices, as_of=as_of, newest_sessions=newest_sessions)
+    findings = _with_overrules(
+        check_prices(prices, as_of=as_of, newest_sessions=newest_sessions), overruled or {}
+    )
+    left_out = _quarantined(findings)
     newest_due = as_of if is_session(as_of) else previous_session(as_of)
     window = sessions(session_offset(newest_due, 1 - newest_sessions), newest_due)
-    newest = prices.filter(pl.col("date").is_between(window[0], newest_due))
+    usable = ~pl.col("symbol").is_in(left_out)
+    newest = prices.filter(pl.col("date").is_between(window[0], newest_due) & usable)
     before = prices.filter(
-        pl.col("date").is_between(session_offset(window[0], -20), window[0], closed="left")
+        pl.col("date").is_between(session_offset(window[0], -20), window[0], closed="left") & usable
     )
+    share = len(left_out) / prices["symbol"].n_unique()
     suites = build_suite(sessions_due=window, symbols_before=before["symbol"].n_unique())
 
     out.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
     try:
-        results = _run(suites, {_NEWEST: _newest_frame(newest), _SUMMARY: _summary_frame(findings)}, staging)
+        results = _run(
+            suites, {_NEWEST: _newest_frame(newest), _SUMMARY: _summary_frame(findings, share)}, staging
+        )
         outcome = _outcome(results, findings, as_of=as_of, newest_session=newest_due, out=out)
         _write_evidence(staging / RESULT_FILE, outcome, results, source)
         _write_index(staging, make_offline(staging), outcome, results, source, modelled)
@@ -124,6 +139,8 @@ def build_suite(*, sessions_due: list[date], symbols_before: int) -> dict[str, E
     """
     gx = _great_expectations()
     gxe = gx.expectations
+    from reports.expectations import ExpectBarsToAgree, ExpectDatesToBeSessions
+
     positive = (*PRICE_COLUMNS, "adj_close", "split")
     newest: list[Any] = [
         gxe.ExpectTableColumnsToMatchOrderedList(
@@ -156,16 +173,24 @@ def build_suite(*, sessions_due: list[date], symbols_before: int) -> dict[str, E
             gxe.ExpectColumnValuesToBeBetween(column=name, min_value=0, description=f"No {name} is negative.")
             for name in ("volume", "dividend")
         ),
-        gxe.ExpectColumnPairValuesAToBeGreaterThanB(
-            column_A="high", column_B="low", or_equal=True, description="No high lies below its low."
+        ExpectBarsToAgree(
+            column_list=list(PRICE_COLUMNS), tolerance=_OHLC_TOLERANCE,
+            description="Every open and close lies between low and high, up to half a per cent.",
         ),
-    ]
+        ExpectDatesToBeSessions(column="date", description="Every row lies on a session of the exchange."),
+    ]  # fmt: skip
     summary = [
         gxe.ExpectColumnMaxToBeBetween(
             column=check, min_value=0, max_value=0, description=f"Whole history: {claim}."
         )
         for check, claim in CHECKS.items()
     ]
+    summary.append(
+        gxe.ExpectColumnMaxToBeBetween(
+            column="quarantined_share", min_value=0, max_value=_QUARANTINE_SHARE,
+            description="Whole history: at most a quarter of the symbols are in quarantine.",
+        )
+    )  # fmt: skip
     meta = {"suite_version": SUITE_VERSION}
     return {
         _NEWEST: gx.ExpectationSuite(name=f"{_NEWEST}_v{SUITE_VERSION}", expectations=newest, meta=meta),
@@ -188,11 +213,32 @@ def _newest_frame(newest: pl.DataFrame) -> Any:
     return newest.with_columns(pl.col("date").cast(pl.String)).to_pandas(use_pyarrow_extension_array=True)
 
 
-def _summary_frame(findings: pl.DataFrame) -> Any:
-    """One row; one column a check with the number of its blocking findings."""
+def _with_overrules(findings: pl.DataFrame, overruled: Mapping[str, str]) -> pl.DataFrame:
+    """The findings with `key` and `overruled`; what a person overruled is a note from here on."""
+    keys = [finding_key(row) for row in findings.iter_rows(named=True)]
+    said = [overruled.get(key, "") for key in keys]
+    table = findings.with_columns(
+        pl.Series("key", keys, dtype=pl.String), pl.Series("overruled", said, dtype=pl.String)
+    )
+    return worst_first(
+        table.with_columns(
+            pl.when(pl.col("overruled") != "").then(pl.lit("note")).otherwise("severity").alias("severity")
+        )
+    )
+
+
+def _quarantined(findings: pl.DataFrame) -> list[str]:
+    hurt = findings.filter((pl.col("severity") != "note") & pl.col("symbol").is_not_null())
+    return sorted(hurt["symbol"].unique())
+
+
+def _summary_frame(findings: pl.DataFrame, quarantined_share: float) -> Any:
+    """One row; one column a check with the number of its blocking findings, and the share in quarantine."""
     blocking = findings.filter(pl.col("severity") == "block")["check"].value_counts()
     counts = dict(zip(blocking["check"], blocking["count"], strict=True))
-    summary = pl.DataFrame({check: [int(counts.get(check, 0))] for check in CHECKS})
+    summary = pl.DataFrame(
+        {**{check: [int(counts.get(check, 0))] for check in CHECKS}, "quarantined_share": [quarantined_share]}
+    )
     return summary.to_pandas(use_pyarrow_extension_array=True)
 
 
@@ -247,6 +293,8 @@ def _in_words(result: ExpectationValidationResult, raised: str | None) -> str:
     if raised is not None:
         return f"Could not be checked: {claim} ({raised})"
     observed = result.result.get("observed_value")
+    if config and config.kwargs.get("column") == "quarantined_share" and observed is not None:
+        return f"{claim} ({observed:.0%} are)"
     if config and config.type == "expect_column_max_to_be_between" and observed is not None:
         return f"{claim} ({_count(int(observed), 'blocking finding')})"
     count = result.result.get("unexpected_count")
@@ -272,7 +320,6 @@ def _outcome(
     counts = {severity: findings.filter(pl.col("severity") == severity).height for severity in SEVERITIES}
     # Belt and braces: a blocking finding fails the run even if no expectation were looking at its check.
     clean = not failures and bool(judged) and not counts["block"]
-    hurt = findings.filter((pl.col("severity") != "note") & pl.col("symbol").is_not_null())
     return ValidationOutcome(
         verdict="passed" if clean else "failed",
         expectations=len(judged),
@@ -284,7 +331,7 @@ def _outcome(
         raised=sum(raised is not None for _, raised in judged),
         failures=failures,
         counts=counts,
-        quarantined=tuple(sorted(hurt["symbol"].unique())),
+        quarantined=tuple(_quarantined(findings)),
         result=out / RESULT_FILE,
     )
 

@@ -1,7 +1,8 @@
 """The nightly validation report: one page that a tired person understands.
 
-Verdict first; then what changed, the worst findings with a small chart each, the symbols in quarantine and
-why, the coverage, and what was checked. Self-contained HTML; modelled columns are marked at the top.
+Verdict first; then what changed since the last one, the worst findings with a small chart each, the symbols
+in quarantine and why, the coverage, what a person overruled, and what was checked. Self-contained HTML;
+modelled columns are marked at the top. `validation_message` says the same in a few lines for a telephone.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ _CARDS_A_CHECK = 2
 _SHARED = 5  # symbols with the same fault on the same day share one line
 _SESSIONS_AROUND = 30  # on each side of a finding in its chart
 _STRIP_SESSIONS = 60
+_MAP_ROWS = 24  # of the heat map: a symbol each, or a stretch of the alphabet
+_NAMED = 12  # symbols a short message names
 _POINTS = 400  # of the coverage curve; more are not seen
 
 
@@ -44,12 +47,14 @@ def write_validation_report(
     source: str = "",
     modelled: dict[str, Any] | None = None,
     previous: Sequence[dict[str, Any]] | None = None,
+    links: Sequence[tuple[str, str]] = (),
 ) -> Path:
     """Write the report of one validation to the file `out` and return it.
 
     `prices` is the frame that `outcome` judged. `modelled` is the data set's mark (empty or None for real
     data). `previous` are the findings of the validation before (as in `ValidationOutcome.findings`, or as
-    read back from its JSON), for "what changed"; None leaves that part out.
+    read back from its JSON), for "what changed"; None leaves that part out. `links` are (name, address) of
+    other pages.
     """
     known = prices.filter(pl.col("date") <= outcome.as_of)
     headline, points = headline_of(outcome)
@@ -72,7 +77,10 @@ def write_validation_report(
         last=known["date"].max(),
         worst=_worst(known, sessions, outcome.findings),
         quarantine=_quarantine(outcome),
-        changes=None if previous is None else _changes(outcome.findings, previous),
+        changes=None if previous is None else changes(outcome.findings, previous),
+        overruled=[finding for finding in outcome.findings if finding.get("overruled")],
+        heat=_heat_map(known, outcome),
+        links=list(links),
         strip=_strip(sessions.tail(_STRIP_SESSIONS)),
         coverage=_coverage(sessions),
         checks=_checks(outcome.findings),
@@ -99,13 +107,15 @@ def _worst(known: pl.DataFrame, sessions: pl.DataFrame, findings: Sequence[dict[
 def _chart(known: pl.DataFrame, sessions: pl.DataFrame, finding: dict[str, Any]) -> Markup:
     """The symbol's closes and ranges around the finding; for the whole delivery, the symbols a session."""
     if finding["symbol"] is None:
-        around = _around(sessions, finding["date"])
-        return _spark(around["date"].to_list(), around["symbols"].to_list(), finding["date"], unit="symbols")
-    around = _around(known.filter(pl.col("symbol") == finding["symbol"]), finding["date"])
+        around = _around(sessions, finding["last"])
+        return _spark(
+            around["date"].to_list(), around["symbols"].to_list(), (finding["first"], finding["last"]), unit="symbols"
+        )  # fmt: skip
+    around = _around(known.filter(pl.col("symbol") == finding["symbol"]), finding["first"])
     return _spark(
         around["date"].to_list(),
         around["close"].to_list(),
-        finding["date"],
+        (finding["first"], finding["last"]),
         unit="close, USD",
         lows=around["low"].to_list(),
         highs=around["high"].to_list(),
@@ -121,7 +131,7 @@ def _around(frame: pl.DataFrame, day: date | None) -> pl.DataFrame:
 def _spark(
     days: list[date],
     values: list[float | None],
-    marked: date | None,
+    marked: tuple[date | None, date | None],
     *,
     unit: str,
     lows: list[float | None] | None = None,
@@ -146,10 +156,13 @@ def _spark(
 
     shapes = []
     # A day without a row (a missing session) is marked where it would have been.
-    place = next((i for i, day in enumerate(days) if marked is not None and day >= marked), len(days) - 1)
-    if marked is not None:
+    first, last = marked
+    place = next((i for i, day in enumerate(days) if first is not None and day >= first), len(days) - 1)
+    end = next((i for i, day in enumerate(days) if last is not None and day >= last), len(days) - 1)
+    if first is not None:
         shapes.append(
-            f'<rect class="mark" x="{x(place) - 4}" y="{top - 6}" width="8" height="{height - 18}"/>'
+            f'<rect class="mark" x="{x(place) - 4}" y="{top - 6}" width="{round(x(max(end, place)) - x(place), 1) + 8}" '
+            f'height="{height - 18}"/>'
         )
     for i, (a, b) in enumerate(zip(lows or [], highs or [], strict=True)):
         if a is not None and b is not None:
@@ -163,7 +176,7 @@ def _spark(
         pen = "L"
     shapes.append(f'<path class="value" d="{path}"/>')
     at = values[place]
-    if marked is not None and at is not None:
+    if first is not None and at is not None:
         shapes.append(f'<circle class="dot" cx="{x(place)}" cy="{y(at)}" r="3.2"/>')
     digits = 0 if unit == "symbols" else 2
     texts = [
@@ -173,7 +186,7 @@ def _spark(
         (width - 6, height - 2, "end", days[-1].isoformat()),
     ]
     labels = "".join(f'<text x="{a}" y="{b}" text-anchor="{c}">{escape(d)}</text>' for a, b, c, d in texts)
-    said = f"{unit} from {days[0]} to {days[-1]}" + (f", marked at {marked}" if marked else "")
+    said = f"{unit} from {days[0]} to {days[-1]}" + (f", marked from {first}" if first else "")
     return Markup(  # noqa: S704 - numbers, dates and escaped text only
         f'<svg class="spark" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(said)}">'
         f"<title>{escape(said)}</title>{''.join(shapes)}{labels}</svg>"
@@ -185,7 +198,7 @@ def _quarantine(outcome: ValidationOutcome) -> list[dict[str, Any]]:
     hurt = [f for f in outcome.findings if f["symbol"] in outcome.quarantined and f["severity"] != "note"]
     by_fault: dict[tuple[str, date | None], list[dict[str, Any]]] = {}
     for finding in hurt:
-        by_fault.setdefault((finding["check"], finding["date"]), []).append(finding)
+        by_fault.setdefault((finding["check"], finding["first"]), []).append(finding)
     rows: list[dict[str, Any]] = []
     alone: dict[str, list[dict[str, Any]]] = {}
     for group in by_fault.values():
@@ -200,13 +213,88 @@ def _quarantine(outcome: ValidationOutcome) -> list[dict[str, Any]]:
     return rows
 
 
-def _changes(findings: Sequence[dict[str, Any]], previous: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def changes(findings: Sequence[dict[str, Any]], previous: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What is new since the validation before, how many findings are gone, and who came into and out of
+    quarantine."""
+
     def key(finding: dict[str, Any]) -> tuple[str, str, str, str]:
-        return (finding["check"], finding["severity"], str(finding["symbol"]), str(finding["date"]))
+        return (finding["check"], finding["severity"], str(finding["symbol"]), str(finding["first"]))
+
+    def held(rows: Sequence[dict[str, Any]]) -> set[str]:
+        return {row["symbol"] for row in rows if row["symbol"] and row["severity"] != "note"}
 
     before = {key(finding) for finding in previous}
     now = {key(finding) for finding in findings}
-    return {"new": [f for f in findings if key(f) not in before], "gone": len(before - now)}
+    return {
+        "new": [f for f in findings if key(f) not in before],
+        "gone": len(before - now),
+        "entered": sorted(held(findings) - held(previous)),
+        "left": sorted(held(previous) - held(findings)),
+    }
+
+
+def validation_message(
+    outcome: ValidationOutcome, previous: Sequence[dict[str, Any]] | None, page: str
+) -> tuple[str, str]:
+    """Title and text for a telephone: the verdict, why, what changed, who is in quarantine, where the page
+    is."""
+    headline, points = headline_of(outcome)
+    lines = [headline, ", ".join(text for _, text in points) + "."]
+    lines += [f"- {failure}" for failure in outcome.failures[:3]]
+    blocking = [finding for finding in outcome.findings if finding["severity"] == "block"]
+    lines += [f"- {finding['symbol'] or 'whole delivery'}: {finding['detail']}" for finding in blocking[:3]]
+    if previous is not None:
+        moved = changes(outcome.findings, previous)
+        for word, names in (("New in quarantine", moved["entered"]), ("Out of quarantine", moved["left"])):
+            if names:
+                lines.append(f"{word}: {_few(names)}.")
+        if not moved["new"] and not moved["gone"]:
+            lines.append("Nothing changed since the last validation.")
+    elif outcome.quarantined:
+        lines.append(f"In quarantine: {_few(outcome.quarantined)}.")
+    lines.append(f"Report: {page}")
+    return f"Prices of {outcome.newest_session}: {outcome.verdict}", "\n".join(lines)
+
+
+def _few(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _heat_map(known: pl.DataFrame, outcome: ValidationOutcome) -> dict[str, Any]:
+    """Symbols (or stretches of the alphabet) down, the last sessions across: who was delivered, and where a
+    finding lies."""
+    days = known["date"].unique().sort().tail(_STRIP_SESSIONS)
+    recent = known.filter(pl.col("date") >= days[0]).select("symbol", "date").unique()
+    names = recent["symbol"].unique().sort().to_list()
+    size = max(1, -(-len(names) // _MAP_ROWS))
+    place = {name: i // size for i, name in enumerate(names)}
+    rows = [names[i : i + size] for i in range(0, len(names), size)]
+    marked: set[tuple[int, date]] = set()
+    for finding in outcome.findings:
+        if finding["severity"] != "note" and finding["symbol"] in place and finding["last"] >= days[0]:
+            marked |= {
+                (place[finding["symbol"]], day) for day in days if finding["first"] <= day <= finding["last"]
+            }
+    born = dict(recent.group_by("symbol").agg(pl.col("date").min()).iter_rows())
+    have = set(recent.iter_rows())
+    grid = []
+    for i, group in enumerate(rows):
+        cells = []
+        for day in days:
+            due = [name for name in group if born[name] <= day]
+            share = sum((name, day) in have for name in due) / len(due) if due else None
+            cells.append(
+                {
+                    "date": day,
+                    "share": share,
+                    "tone": "none" if share is None else _tone(share),
+                    "marked": (i, day) in marked,
+                }
+            )
+        label = group[0] if len(group) == 1 else f"{group[0]} – {group[-1]}"
+        grid.append({"label": label, "symbols": len(group), "cells": cells})
+    return {"rows": grid, "days": days.to_list(), "group": size}
 
 
 def _strip(sessions: pl.DataFrame) -> list[dict[str, Any]]:

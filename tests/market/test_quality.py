@@ -71,7 +71,7 @@ def found(
     prices: pl.DataFrame, check: str, *, as_of: date = AS_OF
 ) -> list[tuple[str, str | None, date | None]]:
     findings = check_prices(prices, as_of=as_of)
-    return findings.filter(pl.col("check") == check).select("severity", "symbol", "date").rows()
+    return findings.filter(pl.col("check") == check).select("severity", "symbol", "first").rows()
 
 
 def test_clean_prices_give_no_finding(clean: pl.DataFrame) -> None:
@@ -83,7 +83,7 @@ def test_clean_prices_give_no_finding(clean: pl.DataFrame) -> None:
 def test_the_sample_has_notes_and_nothing_worse() -> None:
     findings = check_prices(sample_prices(), as_of=date(2022, 12, 28))
     assert set(findings["severity"]) == {"note"}
-    assert not findings["date"].is_between(date(2022, 12, 1), date(2022, 12, 28)).any()
+    assert not findings["last"].is_between(date(2022, 12, 1), date(2022, 12, 28)).any()
 
 
 def test_rows_after_the_as_of_date_block(clean: pl.DataFrame) -> None:
@@ -97,7 +97,7 @@ def test_a_missing_newest_session_blocks(clean: pl.DataFrame) -> None:
     findings = check_prices(late, as_of=AS_OF)
     assert findings.select("check", "severity", "value").rows() == [("missing_newest_session", "block", 2.0)]
     # On the Sunday after, the Friday is still the newest session due.
-    assert found(late, "missing_newest_session", as_of=date(2024, 6, 30)) == [("block", None, AS_OF)]
+    assert found(late, "missing_newest_session", as_of=date(2024, 6, 30)) == [("block", None, NEW)]
 
 
 def test_a_session_that_nobody_delivered_blocks_at_any_age(clean: pl.DataFrame) -> None:
@@ -106,13 +106,19 @@ def test_a_session_that_nobody_delivered_blocks_at_any_age(clean: pl.DataFrame) 
 
 def test_a_partial_delivery_blocks_at_any_age(clean: pl.DataFrame) -> None:
     for day in (OLD, NEW, AS_OF):
-        half = clean.filter((pl.col("date") != day) | (pl.col("symbol") < "S15"))
+        half = clean.filter((pl.col("date") != day) | pl.col("symbol").is_in(NAMES[::2]))
         assert ("block", None, day) in found(half, "partial_delivery")
 
 
 def test_a_partial_newest_delivery_blocks_even_when_the_rest_never_comes_back(clean: pl.DataFrame) -> None:
-    cut = clean.filter((pl.col("date") < NEW) | (pl.col("symbol") < "S20"))
+    cut = clean.filter((pl.col("date") < NEW) | pl.col("symbol").is_in(NAMES[::2]))
     assert found(cut, "partial_delivery") == [("block", None, AS_OF), ("block", None, NEW)]
+
+
+def test_a_delivery_that_ends_in_the_middle_of_the_alphabet_lost_its_pages(clean: pl.DataFrame) -> None:
+    cut = clean.filter((pl.col("date") != OLD) | (pl.col("symbol") < "S20"))
+    assert found(cut, "truncated_delivery") == [("block", None, OLD)]
+    assert found(cut, "partial_delivery") == []
 
 
 def test_delistings_long_ago_are_not_a_partial_delivery(clean: pl.DataFrame) -> None:
@@ -140,16 +146,23 @@ def test_rows_on_a_day_without_a_session_are_found(clean: pl.DataFrame) -> None:
         assert found(pl.concat([clean, extra]), "phantom_session", as_of=sunday) == [(severity, None, day)]
 
 
-@pytest.mark.parametrize(("day", "severity"), [(OLD, "quarantine"), (NEW, "block")])
-@pytest.mark.parametrize("value", [None, -1.0, 0.0, float("nan"), float("inf")])
-def test_an_impossible_price_is_found(
-    clean: pl.DataFrame, day: date, severity: str, value: float | None
-) -> None:
+@pytest.mark.parametrize("day", [OLD, NEW])
+@pytest.mark.parametrize("value", [-1.0, 0.0, float("nan"), float("inf")])
+def test_an_impossible_price_is_found(clean: pl.DataFrame, day: date, value: float) -> None:
     broken = clean.with_columns(pl.when(at("S06", day)).then(pl.lit(value)).otherwise("low").alias("low"))
-    assert found(broken, "invalid_price") == [(severity, "S06", day)]
+    assert found(broken, "invalid_price") == [("quarantine", "S06", day)]
 
 
-@pytest.mark.parametrize(("day", "severity"), [(OLD, "quarantine"), (NEW, "block")])
+@pytest.mark.parametrize(("column", "old"), [("close", "quarantine"), ("open", "note"), ("volume", "note")])
+def test_a_missing_close_quarantines_and_an_old_hole_beside_it_is_a_note(
+    clean: pl.DataFrame, column: str, old: str
+) -> None:
+    for day, severity in ((OLD, old), (NEW, "quarantine")):
+        holed = clean.with_columns(pl.when(at("S06", day)).then(None).otherwise(column).alias(column))
+        assert found(holed, "invalid_price") == [(severity, "S06", day)]
+
+
+@pytest.mark.parametrize(("day", "severity"), [(OLD, "quarantine"), (NEW, "quarantine")])
 def test_a_high_below_the_low_is_found(clean: pl.DataFrame, day: date, severity: str) -> None:
     swapped = clean.with_columns(
         pl.when(at("S07", day)).then("low").otherwise("high").alias("high"),
@@ -168,7 +181,7 @@ def test_a_close_a_hair_outside_the_range_is_a_note(clean: pl.DataFrame) -> None
     assert found(hair, "ohlc_inconsistent") == [("note", "S07", NEW)]
 
 
-@pytest.mark.parametrize(("day", "severity"), [(OLD, "quarantine"), (NEW, "block")])
+@pytest.mark.parametrize(("day", "severity"), [(OLD, "quarantine"), (NEW, "quarantine")])
 @pytest.mark.parametrize("factor", [0.5, 0.25, 1 / 3, 0.1, 2.0, 10.0])
 def test_an_unadjusted_split_is_found(clean: pl.DataFrame, day: date, severity: str, factor: float) -> None:
     split = scaled(clean, from_day("S08", day), factor)
@@ -209,14 +222,14 @@ def test_a_wick_of_half_the_price_is_found(clean: pl.DataFrame) -> None:
         assert found(times(clean, at("S11", day), 0.4, "low"), "bad_wick") == [(severity, "S11", day)]
 
 
-def test_a_copied_bar_at_the_end_blocks(clean: pl.DataFrame) -> None:
+def test_a_bar_carried_forward_quarantines(clean: pl.DataFrame) -> None:
     start = session_offset(AS_OF, -5)
     last_good = clean.filter(at("S12", start)).row(0, named=True)
     stale = clean.with_columns(
         pl.when(from_day("S12", start)).then(pl.lit(last_good[name])).otherwise(name).alias(name)
         for name in ("open", "high", "low", "close", "volume", "adj_close")
     )
-    assert found(stale, "stale_run") == [("block", "S12", AS_OF)]
+    assert found(stale, "stale_run") == [("quarantine", "S12", start)]
 
 
 def test_a_close_that_stands_still_is_a_quarantine_when_new_and_a_note_when_old(clean: pl.DataFrame) -> None:
@@ -230,7 +243,7 @@ def test_a_close_that_stands_still_is_a_quarantine_when_new_and_a_note_when_old(
             .alias(name)
             for name in ("close", "adj_close")
         )
-        assert found(pinned, "stale_run") == [(severity, "S12", end)]
+        assert found(pinned, "stale_run") == [(severity, "S12", start)]
 
 
 def as_copy(
@@ -241,11 +254,11 @@ def as_copy(
     return pl.concat([prices.filter(~((pl.col("symbol") == target) & window)), copy]).sort("symbol", "date")
 
 
-def test_two_symbols_with_one_series_block_while_it_lasts(clean: pl.DataFrame) -> None:
+def test_two_symbols_with_one_series_are_both_in_quarantine(clean: pl.DataFrame) -> None:
     findings = check_prices(as_copy(clean, "S13", "S14"), as_of=AS_OF).filter(
         pl.col("check") == "identical_series"
     )
-    assert findings.select("severity", "symbol").rows() == [("block", "S13"), ("block", "S14")]
+    assert findings.select("severity", "symbol").rows() == [("quarantine", "S13"), ("quarantine", "S14")]
     assert findings["detail"].str.contains("S13 and S14").all()
 
 
@@ -262,14 +275,59 @@ def test_one_series_under_every_name_blocks_once(clean: pl.DataFrame) -> None:
     same = pl.concat(
         [clean.filter(pl.col("symbol") == "S00").with_columns(pl.lit(name).alias("symbol")) for name in NAMES]
     )
-    assert found(same, "identical_series") == [("block", None, AS_OF)]
+    assert found(same, "identical_series") == [("block", None, FIRST)]
 
 
 def test_a_session_missing_inside_a_life_is_a_note_and_a_long_hole_a_quarantine(clean: pl.DataFrame) -> None:
-    after = session_offset(OLD, 1)
-    assert found(clean.filter(~at("S15", OLD)), "missing_rows") == [("note", "S15", after)]
+    assert found(clean.filter(~at("S15", OLD)), "missing_rows") == [("note", "S15", OLD)]
     hole = clean.filter(~((pl.col("symbol") == "S15") & pl.col("date").is_between(date(2023, 8, 1), OLD)))
-    assert found(hole, "missing_rows") == [("quarantine", "S15", after)]
+    assert found(hole, "missing_rows") == [("quarantine", "S15", date(2023, 8, 1))]
+
+
+def test_a_session_delivered_again_is_found_for_one_symbol_and_for_all(clean: pl.DataFrame) -> None:
+    before = session_offset(NEW, -3)
+    again = clean.filter(pl.col("date") == before).with_columns(pl.lit(NEW).alias("date"))
+    one = pl.concat([clean.filter(~at("S15", NEW)), again.filter(pl.col("symbol") == "S15")])
+    assert found(one, "duplicated_day") == [("quarantine", "S15", NEW)]
+    every = pl.concat([clean.filter(pl.col("date") != NEW), again])
+    assert found(every, "duplicated_day") == [("block", None, NEW)]
+
+
+def test_a_series_that_changes_its_basis_and_back_is_one_stretch(clean: pl.DataFrame) -> None:
+    first, last = date(2023, 9, 14), date(2023, 9, 27)
+    flipped = scaled(clean, (pl.col("symbol") == "S20") & pl.col("date").is_between(first, last), 0.5)
+    assert set(found(flipped, "basis_flip")) == {("quarantine", "S20", first)}
+    assert found(flipped, "unadjusted_split") == []
+
+
+def test_another_instrument_under_the_old_name_is_found(clean: pl.DataFrame) -> None:
+    other = scaled(clean, from_day("S21", OLD), 0.43)
+    other = times(other, from_day("S21", OLD), 0.05, "volume")
+    assert found(other, "identity_change") == [("quarantine", "S21", OLD)]
+
+
+def test_a_quiet_fall_overnight_is_a_spin_off(clean: pl.DataFrame) -> None:
+    spun = scaled(clean, from_day("S22", OLD), 0.71)
+    assert found(times(spun, at("S22", OLD), 2.0, "volume"), "unadjusted_spin_off") == [
+        ("quarantine", "S22", OLD)
+    ]
+    assert found(times(spun, at("S22", OLD), 9.0, "volume"), "unadjusted_spin_off") == []
+
+
+def test_a_split_dated_days_early_is_found_with_both_days(clean: pl.DataFrame) -> None:
+    late = session_offset(OLD, 3)
+    raw = times(clean, from_day("S23", late), 0.5, "open", "high", "low", "close")
+    raw = raw.with_columns(pl.when(at("S23", OLD)).then(2.0).otherwise("split").alias("split"))
+    findings = check_prices(raw, as_of=AS_OF).filter(pl.col("check") == "misdated_action")
+    assert findings.select("severity", "symbol", "first", "last").rows() == [("quarantine", "S23", OLD, late)]
+
+
+def test_one_venues_volume_for_the_whole_tape_is_one_finding_of_the_feed(clean: pl.DataFrame) -> None:
+    start = session_offset(AS_OF, -12)
+    iex = times(clean, pl.col("date") >= start, 0.03, "volume")
+    assert found(iex, "volume_level") == [("note", None, start)]
+    one = times(clean, from_day("S24", start), 0.03, "volume")
+    assert found(one, "volume_level") == [("note", "S24", start)]
 
 
 def test_zero_volume_is_found(clean: pl.DataFrame) -> None:
@@ -292,15 +350,23 @@ def test_an_adjusted_close_that_contradicts_split_and_dividend_is_found(clean: p
     assert found(far, "adjustment_mismatch") == [("quarantine", "S18", OLD)]
 
 
-def test_the_same_old_fault_in_a_tenth_of_the_symbols_is_the_deliverys_and_blocks(
+def nulled(clean: pl.DataFrame, day: date, count: int) -> pl.DataFrame:
+    where = (pl.col("date") == day) & pl.col("symbol").is_in(NAMES[:count])
+    return clean.with_columns(pl.when(where).then(None).otherwise("close").alias("close"))
+
+
+def test_the_same_fault_in_a_tenth_of_the_symbols_is_the_deliverys_and_blocks(clean: pl.DataFrame) -> None:
+    assert {severity for severity, _, _ in found(nulled(clean, NEW, 2), "invalid_price")} == {"quarantine"}
+    assert found(nulled(clean, NEW, 3), "invalid_price")[0] == ("block", None, NEW)
+    assert found(nulled(clean, OLD, 16), "invalid_price")[0] == ("block", None, OLD)
+
+
+def test_one_old_bad_session_is_one_note_and_does_not_leave_out_every_symbol_in_it(
     clean: pl.DataFrame,
 ) -> None:
-    def nulled(count: int) -> pl.DataFrame:
-        where = (pl.col("date") == OLD) & pl.col("symbol").is_in(NAMES[:count])
-        return clean.with_columns(pl.when(where).then(None).otherwise("open").alias("open"))
-
-    assert {severity for severity, _, _ in found(nulled(2), "invalid_price")} == {"quarantine"}
-    assert found(nulled(3), "invalid_price")[0] == ("block", None, OLD)
+    findings = found(nulled(clean, OLD, 6), "invalid_price")
+    assert {severity for severity, _, _ in findings} == {"note"}
+    assert ("note", None, OLD) in findings
 
 
 def test_findings_come_worst_first(clean: pl.DataFrame) -> None:

@@ -23,7 +23,7 @@ def findings(name: str, as_of: date) -> pl.DataFrame:
 
 def rows(found: pl.DataFrame, check: str, severity: str) -> list[tuple[str | None, date | None]]:
     chosen = found.filter((pl.col("check") == check) & (pl.col("severity") == severity))
-    return chosen.select("symbol", "date").rows()
+    return chosen.select("symbol", "first").rows()
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_its_labelled_faults_are_all_found(alphavantage: pl.DataFrame) -> None:
     labels = pl.read_csv(SHARED / "faults" / "known_faults_labels.csv", try_parse_dates=True).filter(
         pl.col("file").str.contains("alphavantage_1999")
     )
-    found = set(alphavantage.select("check", "symbol", "date").rows())
+    found = set(alphavantage.select("check", "symbol", "first").rows())
     assert {("zero_volume", s, d) for s, d in faults(labels, "zero_volume")} <= found
     assert {("bad_wick", s, d) for s, d in faults(labels, "bad_wick")} <= found
     assert {("adjustment_mismatch", s, d) for s, d in faults(labels, "adjustment_inconsistent")} <= found
@@ -61,24 +61,26 @@ def test_no_real_extreme_move_is_rejected(alphavantage: pl.DataFrame) -> None:
     )  # fmt: skip
     legit = set(labels.select("symbol", pl.col("start").str.to_date()).rows())
     assert len(legit) > 15
-    rejected = alphavantage.filter(pl.col("severity") != "note").select("symbol", "date").rows()
+    rejected = alphavantage.filter(pl.col("severity") != "note").select("symbol", "first").rows()
     assert legit.isdisjoint(rejected)
 
 
-def test_a_name_that_was_taken_over_days_ago_is_quarantined(alphavantage: pl.DataFrame) -> None:
-    assert rows(alphavantage, "series_ended", "quarantine") == [("VAR", date(2021, 4, 16))]
+def test_a_name_that_was_taken_over_days_ago_is_history_and_no_hole(alphavantage: pl.DataFrame) -> None:
+    assert rows(alphavantage, "series_ended", "note") == [("VAR", date(2021, 4, 16))]
+    assert "VAR" not in alphavantage.filter(pl.col("severity") != "note")["symbol"]
 
 
 def test_one_series_under_every_name_is_refused_outright() -> None:
     found = findings("faults/sp500_5yr_all_symbols_identical.parquet", date(2017, 8, 10))
-    assert rows(found, "identical_series", "block") == [(None, date(2017, 8, 10))]
+    assert rows(found, "identical_series", "block") == [(None, date(2012, 8, 10))]
 
 
-def test_the_faulty_vintage_blocks_for_its_one_bad_delivery_and_names_the_flipping_symbols() -> None:
+def test_the_faulty_vintage_is_quarantined_by_symbol_and_not_wholesale() -> None:
     found = findings("faults/sp500_5yr_2012_2017_google_faulty.parquet", date(2017, 8, 11))
-    assert rows(found, "invalid_price", "block") == [(None, date(2017, 7, 31))]
-    flipping = found.filter(pl.col("check").is_in(["bad_print", "unadjusted_split"]))["symbol"]
-    assert {"HLT", "HPQ"} <= set(flipping)
+    assert found.filter(pl.col("severity") == "block").is_empty()
+    hurt = set(found.filter(pl.col("severity") == "quarantine")["symbol"])
+    assert {"HLT", "HPQ", "DVA", "APH", "PPG", "TMK"} <= hurt
+    assert len(hurt) < 0.1 * 503
 
 
 def test_the_same_set_uploaded_again_does_not_block() -> None:

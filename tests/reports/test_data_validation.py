@@ -59,8 +59,40 @@ def identical(prices: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([prices.filter(pl.col("symbol") != "KO"), copy])
 
 
-PLANTED: dict[str, tuple[Callable[[pl.DataFrame], pl.DataFrame], str]] = {
+def everyone(prices: pl.DataFrame, **values: pl.Expr) -> pl.DataFrame:
+    """The same fault in a quarter of the newest session."""
+    where = (pl.col("date") == AS_OF) & pl.col("symbol").is_in(["AAPL", "BAC", "KO", "MSFT", "XOM"])
+    return changed(prices, where, **values)
+
+
+Plant = Callable[[pl.DataFrame], pl.DataFrame]
+BLOCKING: dict[str, tuple[Plant, str]] = {
     "a missing newest session": (lambda p: p.filter(pl.col("date") < AS_OF), "missing_newest_session"),
+    "a negative price in a quarter of the names": (
+        lambda p: everyone(p, close=pl.lit(-1.0)),
+        "invalid_price",
+    ),
+    "duplicate rows": (lambda p: pl.concat([p, p.filter(at("KO", AS_OF))]), "duplicate_rows"),
+    "rows after the as-of date": (
+        lambda p: pl.concat(
+            [p, p.filter(pl.col("date") == AS_OF).with_columns(pl.col("date") + pl.duration(days=1))]
+        ),
+        "future_rows",
+    ),
+    "a partial delivery": (
+        lambda p: p.filter((pl.col("date") < AS_OF) | ~pl.col("symbol").is_in(["AAPL", "GE", "KO", "XOM"])),
+        "partial_delivery",
+    ),
+    "pages that never came": (
+        lambda p: p.filter((pl.col("date") < AS_OF) | (pl.col("symbol") < "M")),
+        "truncated_delivery",
+    ),
+    "an old session nobody delivered": (
+        lambda p: p.filter(pl.col("date") != date(2022, 3, 15)),
+        "missing_session",
+    ),
+}
+QUARANTINING: dict[str, tuple[Plant, str]] = {
     "a negative price past ingest": (
         lambda p: changed(p, at("KO", AS_OF), close=pl.lit(-1.0)),
         "invalid_price",
@@ -70,24 +102,9 @@ PLANTED: dict[str, tuple[Callable[[pl.DataFrame], pl.DataFrame], str]] = {
         lambda p: changed(p, at("KO", AS_OF), high=pl.col("low"), low=pl.col("high")),
         "ohlc_inconsistent",
     ),
-    "duplicate rows": (lambda p: pl.concat([p, p.filter(at("KO", AS_OF))]), "duplicate_rows"),
     "one series under two names": (identical, "identical_series"),
     "a stale run": (stale, "stale_run"),
     "an unadjusted split": (unsplit, "unadjusted_split"),
-    "rows after the as-of date": (
-        lambda p: pl.concat(
-            [p, p.filter(pl.col("date") == AS_OF).with_columns(pl.col("date") + pl.duration(days=1))]
-        ),
-        "future_rows",
-    ),
-    "a partial delivery": (
-        lambda p: p.filter((pl.col("date") < AS_OF) | (pl.col("symbol") < "M")),
-        "partial_delivery",
-    ),
-    "an old session nobody delivered": (
-        lambda p: p.filter(pl.col("date") != date(2022, 3, 15)),
-        "missing_session",
-    ),
 }
 
 
@@ -100,9 +117,9 @@ def test_the_sample_passes_and_is_marked_as_modelled(sample: pl.DataFrame, tmp_p
     assert "MODELLED DATA" in outcome.site.read_text().upper()
 
 
-@pytest.mark.parametrize("fault", PLANTED)
+@pytest.mark.parametrize("fault", BLOCKING)
 def test_a_planted_fault_fails(sample: pl.DataFrame, tmp_path: Path, fault: str) -> None:
-    plant, check = PLANTED[fault]
+    plant, check = BLOCKING[fault]
     outcome = validate(plant(sample), as_of=AS_OF, out=tmp_path / "site")
     assert outcome.verdict == "failed"
     assert outcome.failed >= 1
@@ -113,12 +130,44 @@ def test_a_planted_fault_fails(sample: pl.DataFrame, tmp_path: Path, fault: str)
     assert "Failed: nothing may be trained on" in outcome.site.read_text()
 
 
-def test_an_old_fault_of_one_symbol_is_quarantined_and_passes(sample: pl.DataFrame, tmp_path: Path) -> None:
-    old = changed(sample, at("KO", date(2021, 6, 1)), low=pl.lit(None))
-    outcome = validate(old, as_of=AS_OF, out=tmp_path / "site")
-    assert outcome.verdict == "passed"
-    assert outcome.quarantined == ("KO",)
-    assert outcome.counts["quarantine"] == 1
+@pytest.mark.parametrize("fault", QUARANTINING)
+def test_a_fault_of_one_symbol_costs_that_symbol_and_nobody_else(
+    sample: pl.DataFrame, tmp_path: Path, fault: str
+) -> None:
+    plant, check = QUARANTINING[fault]
+    outcome = validate(plant(sample), as_of=AS_OF, out=tmp_path / "site")
+    assert (outcome.verdict, outcome.failures) == ("passed", [])
+    assert len(outcome.quarantined) == (2 if fault == "one series under two names" else 1)
+    assert check in {finding["check"] for finding in outcome.findings if finding["severity"] == "quarantine"}
+
+
+def test_a_quarter_of_the_symbols_in_quarantine_is_a_bad_delivery(
+    sample: pl.DataFrame, tmp_path: Path
+) -> None:
+    names = sorted(sample["symbol"].unique())[:6]
+    spoiled = sample
+    for i, name in enumerate(names):  # on different days, so that no session has the fault in a tenth
+        spoiled = changed(spoiled, at(name, session_offset(AS_OF, -100 - i)), close=pl.lit(None))
+    outcome = validate(spoiled, as_of=AS_OF, out=tmp_path / "site")
+    assert outcome.verdict == "failed"
+    assert outcome.counts["block"] == 0
+    assert "at most a quarter of the symbols are in quarantine. (30% are)" in outcome.failures[0]
+
+
+def test_an_overruled_finding_is_a_note_that_says_who_and_why(sample: pl.DataFrame, tmp_path: Path) -> None:
+    spoiled = changed(sample, at("KO", date(2021, 6, 1)), close=pl.lit(None))
+    first = validate(spoiled, as_of=AS_OF, out=tmp_path / "site")
+    assert first.quarantined == ("KO",)
+    key = next(finding["key"] for finding in first.findings if finding["severity"] == "quarantine")
+    second = validate(
+        spoiled, as_of=AS_OF, out=tmp_path / "site", overruled={key: "Ann: seen at the exchange"}
+    )
+    assert second.quarantined == ()
+    assert [f["overruled"] for f in second.findings if f["key"] == key] == ["Ann: seen at the exchange"]
+    assert "Overruled by Ann: seen at the exchange" in second.site.read_text()
+    worse = changed(spoiled, at("KO", date(2021, 6, 1)), open=pl.lit(None))
+    third = validate(worse, as_of=AS_OF, out=tmp_path / "site", overruled={key: "Ann: seen at the exchange"})
+    assert third.quarantined == ("KO",)  # more is missing than what Ann saw
 
 
 def test_an_expectation_that_raises_is_a_failed_check_and_not_a_passed_one(
@@ -218,23 +267,26 @@ def test_a_real_history_of_500_names_passes_with_its_old_faults_in_quarantine(tm
     outcome = validate(read_prices(path), as_of=date(2021, 4, 21), out=tmp_path / "site")
     assert outcome.failures == []
     assert outcome.verdict == "passed"
-    assert {"VAR", "KSU", "TRMB"} <= set(outcome.quarantined)
-    assert len(outcome.quarantined) < 25
+    assert {"KSU", "TRMB", "ZBRA"} <= set(outcome.quarantined)
+    assert len(outcome.quarantined) < 30
     assert outcome.counts["note"] > 200
 
 
-@pytest.mark.parametrize(
-    ("name", "as_of"),
-    [
-        ("faults/sp500_5yr_all_symbols_identical.parquet", date(2017, 8, 10)),
-        ("faults/sp500_5yr_2012_2017_google_faulty.parquet", date(2017, 8, 11)),
-    ],
-)
-def test_a_real_vintage_that_was_bad_fails_even_if_it_got_past_ingest(
-    name: str, as_of: date, tmp_path: Path
+def test_a_real_vintage_of_one_series_under_every_name_fails_even_if_it_got_past_ingest(
+    tmp_path: Path,
 ) -> None:
-    path = SHARED / name
+    path = SHARED / "faults" / "sp500_5yr_all_symbols_identical.parquet"
     if not path.exists():
         pytest.skip(f"real sample {path.name} is not on this machine")
-    outcome = validate(read_delivery(path), as_of=as_of, out=tmp_path / "site")
+    outcome = validate(read_delivery(path), as_of=date(2017, 8, 10), out=tmp_path / "site")
     assert outcome.verdict == "failed"
+
+
+def test_a_real_faulty_vintage_is_quarantined_by_symbol_and_not_wholesale(tmp_path: Path) -> None:
+    path = SHARED / "faults" / "sp500_5yr_2012_2017_google_faulty.parquet"
+    if not path.exists():
+        pytest.skip(f"real sample {path.name} is not on this machine")
+    outcome = validate(read_delivery(path), as_of=date(2017, 8, 11), out=tmp_path / "site")
+    assert (outcome.verdict, outcome.failures) == ("passed", [])
+    assert {"HLT", "HPQ", "DVA"} <= set(outcome.quarantined)
+    assert len(outcome.quarantined) < 50

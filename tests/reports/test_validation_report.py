@@ -26,7 +26,7 @@ def faulty(sample: pl.DataFrame) -> pl.DataFrame:
     """Half of the newest session missing, one null of long ago."""
     cut = sample.filter((pl.col("date") < AS_OF) | (pl.col("symbol") < "M"))
     null = (pl.col("symbol") == "KO") & (pl.col("date") == date(2021, 6, 1))
-    return cut.with_columns(pl.when(null).then(None).otherwise("low").alias("low"))
+    return cut.with_columns(pl.when(null).then(None).otherwise("close").alias("close"))
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_the_quarantined_are_named_with_their_reason_and_many_with_one_reason_sh
     faulty: pl.DataFrame, failed: ValidationOutcome, tmp_path: Path
 ) -> None:
     said = words(write_validation_report(faulty, failed, out=tmp_path / "v.html"))
-    assert "invalid price, 2021-06-01: low null" in said
+    assert "invalid price, 2021-06-01: close null" in said
     assert "9 symbols MRK, MSFT, PEP, PFE, PG, RRC, UNH, WMT, XOM" in said
     assert set(failed.quarantined) >= {"KO", "MRK", "XOM"}
 
