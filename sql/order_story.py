@@ -62,9 +62,12 @@ def quote_of(inputs: Row) -> Row | None:
 def _kin(read: Reader, order: Row) -> Row:
     """Orders this one belongs with: its parent, its legs, what it replaces and what replaced it."""
     cid = order["client_order_id"]
+    # Legs and replacements share the root of their reservation; a target's replacement shares its signal.
     rows = read.rows(
-        "SELECT client_order_id, parent_client_order_id, replaces_client_order_id FROM orders "
-        "WHERE parent_client_order_id = :c OR replaces_client_order_id = :c ORDER BY client_order_id", c=cid,
+        "SELECT o.client_order_id, o.parent_client_order_id, o.replaces_client_order_id FROM orders o WHERE o.client_order_id IN ("
+        "SELECT r.client_order_id FROM reservation r WHERE r.root <> r.client_order_id AND r.root = ("
+        "SELECT own.root FROM reservation own WHERE own.client_order_id = :c) "
+        "UNION SELECT s.client_order_id FROM orders s WHERE s.signal_id = :signal) ORDER BY 1", c=cid, signal=order["signal_id"],
     )  # fmt: skip
     return {
         "parent": order["parent_client_order_id"],

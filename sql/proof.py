@@ -117,7 +117,10 @@ def drift(
     built = Rebuilt()
     for link in links:
         if link.ref == ref and link.kind in ("DECISION", "STATE", "FILL"):
-            built.take(link)
+            try:
+                built.take(link)
+            except (ValueError, KeyError, TypeError, ArithmeticError):
+                return [f"entry {link.seq} ({link.kind}) is not what this build writes"]
     mine = built.orders.get(ref)
     if mine is None:
         return ["no decision of this order is in the chain"]
