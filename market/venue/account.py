@@ -116,6 +116,7 @@ class Account:
 
     def __post_init__(self) -> None:
         self.last_equity = self.cash
+        self.equity_history.append((self.created_at, self.cash))
 
     def remember(self, order: Order) -> None:
         """Take in a new order."""

@@ -27,7 +27,7 @@ from market.venue.refusals import Refusal, invalid
 from market.venue.timestamps import MILLISECOND, new_york_date, parse_moment, rfc3339
 
 PATHS = {"/v2/events/trades": "trades", "/v2beta1/events/activities": "activities"}
-KEPT_MAX = 200_000
+KEPT_MAX = 20_000
 """Events of a kind that can be asked for again."""
 WAITING_MAX = 10_000
 """Events a client may be behind."""
@@ -167,7 +167,7 @@ class EventLog:
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
-        self._count = 0
+        self._rows = 0
         self._kept: dict[str, deque[Event]] = {kind: deque(maxlen=KEPT_MAX) for kind in PATHS.values()}
         self._told: dict[int, int] = {}
         self.listeners: list[Listener] = []
@@ -175,7 +175,7 @@ class EventLog:
     def trade_updates(self, updates: list[Update]) -> None:
         """Trade updates as the exchange made them, before any fault."""
         for update in updates:
-            self._add("trades", update.account, update.t, update.data)
+            self._add("trades", update.number, update.account, update.t, update.data)
 
     def activities(self, accounts: list[Account]) -> None:
         """Activity rows that are new since the last look; streams whose span has passed end."""
@@ -186,16 +186,16 @@ class EventLog:
                 self._told[account.number] = len(rows)
                 for row in rows[known:]:
                     t, data = activity_event(self._exchange, row)
-                    self._add("activities", account.number, t, data)
+                    self._rows += 1
+                    self._add("activities", self._rows, account.number, t, data)
         for listener in self.listeners:
             if listener.span.passed(self._exchange.now):
                 listener.end()
 
-    def _add(self, kind: str, account: int, t: int, data: dict[str, Any]) -> None:
-        self._count += 1
+    def _add(self, kind: str, number: int, account: int, t: int, data: dict[str, Any]) -> None:
         kept = self._kept[kind]
         t = max(t, kept[-1].t) if kept else t  # a late row is told late: ids never go back
-        event = Event(ulid(t, self._count), account, t, data)
+        event = Event(ulid(t, number), account, t, data)
         kept.append(event)
         for listener in self.listeners:
             if listener.kind == kind and listener.account == account:

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from market.venue import request_faults
+from market.venue import event_stream, request_faults
 from market.venue.clock import VenueClock
 from market.venue.control import Control
 from market.venue.credentials import Credentials
@@ -79,6 +79,7 @@ class Server:
         )
         self.gateway.data.recent_sip = recent_sip
         self.frame_log = FrameLog(journal, self.feed)
+        self.events = event_stream.EventLog(exchange)
         self.effects = Effects(self)
         self.control = Control(self, secrets.token_urlsafe(24))
         self.trading_clients: dict[TradingConnection, Client] = {}
@@ -132,6 +133,7 @@ class Server:
         if self._pump is not None:
             self._pump.cancel()
             await asyncio.gather(self._pump, return_exceptions=True)
+        self.events.close()
         if self.clients():
             for client in self.clients():
                 client.close(1001)
@@ -223,6 +225,7 @@ class Server:
         updates = self.exchange.drain_updates()
         if not updates:
             return
+        self.events.trade_updates(updates)
         self.journal.flush()
         if self.faults.has(UPDATE) or self.distortions.on:
             updates = [
@@ -252,6 +255,7 @@ class Server:
     def flush_market_data(self) -> None:
         """Send the market data that is due, each message encoded once."""
         window = self.feed.step()
+        self.events.activities(self.exchange.accounts)
         if not self.data_clients and not self.polygon_clients:
             return
         symbols = self.exchange.tape.symbols
@@ -302,12 +306,25 @@ class Server:
                 "refused", {"status": 429, "method": asked.method, "path": asked.path, "account": account}
             )
             return respond(limited)
+        if asked.path in event_stream.PATHS and asked.method == "GET":
+            return await self._stream_events(request, asked, account, headers)
         if self.faults.has(REQUEST) or self.distortions.on:
             return await self._serve_faulty(request, asked, dialect, account, headers)
         answer = self.gateway.perform(dialect, account, asked)
         answer.headers.update(headers)
         self.dispatch_soon()
         return respond(answer)
+
+    async def _stream_events(
+        self, request: web.BaseRequest, asked: Request, account: int, headers: dict[str, str]
+    ) -> web.StreamResponse:
+        if len(self.clients()) + len(self.events.listeners) >= CONNECTIONS_MAX:
+            return web.Response(status=429, headers=headers)
+        self.journal.wire("open", {"socket": "events", "account": account})
+        try:
+            return await event_stream.serve(request, self.events, account, asked.query, headers)
+        finally:
+            self.journal.wire("close", {"socket": "events", "account": account})
 
     async def _serve_faulty(
         self, request: web.BaseRequest, asked: Request, dialect: str, account: int, headers: dict[str, str]
