@@ -61,11 +61,10 @@ def on_timer(known: Known, event: events.Timer) -> list[Command]:
     commands += cancels.cancel_stale(known, event.now_ns)
     if known.mode is Mode.FLATTENING:
         return commands + flatten.flatten(known, event)
-    if not event.in_session:
-        return commands
-    commands += quarantine.send_again(known, event)
-    if known.reduce_to:
-        commands += exits.bring_down(known, known.reduce_to, event)
+    if event.in_session:
+        commands += quarantine.send_again(known, event)
+        if known.reduce_to:
+            commands += exits.bring_down(known, dict(known.reduce_to), event)
     return commands + (targets.work(known, event) if event.broker_ready else [])
 
 

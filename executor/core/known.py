@@ -39,6 +39,17 @@ class Work:
     given_up: dict[str, str] = field(default_factory=dict)
     """Symbol → why no more is tried for it in this batch."""
     finished: bool = False
+    settled: dict[str, Decimal] = field(default_factory=dict)
+    """Symbol → the strategy's own shares as last sized, before any drawdown scale."""
+    starts: dict[str, Decimal] = field(default_factory=dict)
+    """Symbol → the strategy's own shares when the batch began, from which a schedule moves on."""
+    printed: dict[str, int] = field(default_factory=dict)
+    """Symbol → volume on the tape when the batch began."""
+    pegs: dict[str, int] = field(default_factory=dict)
+    """Symbol → how often it has been priced at a peg."""
+
+    def __post_init__(self) -> None:
+        self.by_symbol = {target.symbol: target for target in self.batch.targets}
 
 
 @dataclass

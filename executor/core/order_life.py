@@ -114,7 +114,8 @@ def on_evidence(known: Known, event: OrderEvidence) -> list[Command]:
                 reason=event.reason,
             )
         )
-    if changed and order.state is State.REJECTED:
+    if changed and order.state is State.REJECTED and order.replaces_client_order_id is None:
+        # A replace refused means that the original went on, or filled first: nothing is wrong with it.
         known.health.reject(event.now_ns)
         known.give_up(order.batch_id, order.symbol, f"rejected by the broker: {event.reason}")
         commands.append(

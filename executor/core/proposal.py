@@ -10,7 +10,9 @@ from executor.core.commands import Alert, Command, Intent, Refuse, Reserve
 from executor.core.events import Quote, Target, Timer
 from executor.core.known import Known, Work, as_order
 from executor.core.limits import Proposal
+from executor.core.order_shape import misshapen
 from executor.core.orders import WorkingOrder
+from executor.core.policy import Price
 from models.cost.estimate import estimate
 
 LEGS_MAX = 40
@@ -26,20 +28,25 @@ def propose(
 
     ``work`` and ``target`` are None for an exit, which stands on its own.
     """
+    replaced = known.orders.get(draft.replaces or "")
     key, legs = (target.signal_id, work.legs) if target and work else (draft.symbol, known.exit_legs)
     leg = legs.get(key, 0) + 1
-    proposal = proposed(known, draft, event.now_ns)
+    proposal = proposed(known, draft, event.now_ns, apart_from=replaced)
     ruling = gate.judge(proposal, known.limits)
-    throttled = leg > LEGS_MAX and not ruling.reducing
     intent = _intent(known, draft, work, target, leg, ruling, event)
-    if throttled or not ruling.accepted:
-        reason = f"{LEGS_MAX} orders sent for this signal already" if throttled else ruling.reason
-        lasting = throttled or any(
+    stopped = misshapen(intent, short=known.held(draft.symbol) <= 0 and draft.side == "sell")
+    if leg > LEGS_MAX and not ruling.reducing:
+        stopped = f"{LEGS_MAX} orders sent for this signal already"
+    if stopped or not ruling.accepted:
+        reason = stopped or ruling.reason
+        lasting = bool(stopped) or any(
             not v.ok and not v.unknown and v.name not in PASSING for v in ruling.verdicts
         )
         refusal = Refuse(intent=intent, reason=reason)
         return [refusal, *refused(known, intent, reason, event.now_ns, lasting=lasting)]
     legs[key] = leg
+    if work is not None and work.batch.policy.price is not Price.COLLAR:
+        work.pegs[draft.symbol] = work.pegs.get(draft.symbol, 0) + 1
     assert intent.client_order_id is not None
     known.intents[intent.client_order_id] = intent
     return [Reserve(intent=intent)]
@@ -136,6 +143,14 @@ def _intent(
         inputs=inputs,
         checks=[v.as_json() for v in ruling.verdicts],
         cost_estimate=_cost(known, draft, quote, event),
+        time_in_force=draft.time_in_force,
+        strategy=work.batch.strategy if work is not None else "",
+        order_class=draft.order_class,
+        take_profit=draft.take_profit,
+        stop_loss=draft.stop_loss,
+        extended_hours=draft.extended_hours,
+        replaces_client_order_id=draft.replaces,
+        worst_price=draft.limit_price,
     )
 
 

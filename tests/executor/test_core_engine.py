@@ -9,7 +9,7 @@ from core_world import CLOSE, SECOND, World
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from executor.core import planner
+from executor.core import planner, pricing
 from executor.core.commands import Cancel, EnterMode, FinishBatch, Record, Reserve, Submit
 from executor.core.events import CashMoved, Fill, ModeSeen, OrderEvidence, Quote, Reserved
 from executor.core.modes import Mode
@@ -240,7 +240,7 @@ def test_a_draft_always_moves_towards_the_target_and_never_past_it(
     assert held * after >= 0, "never through zero"
     assert draft.qty * draft.limit_price <= 10_000
     assert draft.qty <= 200
-    assert draft.limit_price % planner.tick(draft.limit_price) == 0
+    assert draft.limit_price % pricing.tick(draft.limit_price) == 0
     assert (draft.limit_price > quote.ask) if draft.side == "buy" else (draft.limit_price < quote.bid)
 
 

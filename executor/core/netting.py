@@ -1,0 +1,61 @@
+"""What is wanted of each name, all strategies together.
+
+Each strategy has its own book share: the shares its targets come to on its capital. They are netted
+before anything is sent, so that two strategies never trade against each other, and what a finished
+batch has settled stays counted while another is worked.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_DOWN, Decimal
+
+from executor.core import schedule
+from executor.core.book import ZERO
+from executor.core.events import Quote, Target, Timer
+from executor.core.known import Known, Work
+from executor.core.planner import target_shares
+
+
+def net_shares(known: Known, work: Work, target: Target, quote: Quote, event: Timer) -> tuple[Decimal, bool]:
+    """Signed shares wanted of the target's name by now, and whether all of it has been released."""
+    symbol = target.symbol
+    others = sum((share(known, w, symbol, quote) for w in known.works.values() if w is not work), ZERO)
+    own = share(known, work, symbol, quote)
+    start = work.starts.setdefault(symbol, known.held(symbol) - others)
+    fraction = _released(known, work, symbol, own - start, event)
+    if fraction < 1:
+        moved = (own - start) * fraction
+        own = start + (moved if work.batch.policy.fractional else moved.to_integral_value(ROUND_DOWN))
+    return others + own, fraction >= 1
+
+
+def share(known: Known, work: Work, symbol: str, quote: Quote) -> Decimal:
+    """The strategy's own signed shares of a name: as sized while it is worked, as settled afterwards."""
+    target = work.by_symbol.get(symbol)
+    if target is None or symbol in work.given_up:
+        return work.settled.get(symbol, ZERO) * known.exposure_scale
+    if work.finished and symbol in work.settled:
+        return work.settled[symbol] * known.exposure_scale
+    equity = work.equity if work.equity is not None else known.equity
+    if equity is None:
+        return ZERO
+    capital, fractional = work.batch.capital * equity, work.batch.policy.fractional
+    sized = target_shares(target.weight, capital, quote.mid, fractional=fractional)
+    work.settled[symbol] = sized
+    scale = known.exposure_scale
+    return (
+        sized
+        if scale == 1
+        else target_shares(target.weight * scale, capital, quote.mid, fractional=fractional)
+    )
+
+
+def _released(known: Known, work: Work, symbol: str, difference: Decimal, event: Timer) -> Decimal:
+    policy = work.batch.policy
+    session = (event.session_open, event.session_close)
+    start = policy.start or work.batch.market_time
+    end = policy.end or min(work.batch.valid_until, event.session_close)
+    by_time = schedule.released(policy, event.market_time, start, end, session)
+    printed = known.volume_printed(symbol)
+    since = work.printed.setdefault(symbol, printed)
+    return min(by_time, schedule.participated(policy, printed - since, difference))
