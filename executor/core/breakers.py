@@ -44,11 +44,11 @@ class Breaker:
     blocks = ""
     """What is refused before it trips."""
 
-    def reading(self, known: Known, at: dt.datetime) -> float | Decimal | None:
+    def reading(self, known: Known, at: dt.datetime) -> float | None:
         """The value that trips at the bound; None = nothing to read."""
         raise NotImplementedError
 
-    def said(self, value: float | Decimal, bound: Decimal, known: Known) -> str:
+    def said(self, value: float, bound: Decimal, known: Known) -> str:
         """The reason with its numbers."""
         return f"{self.name.replace('_', ' ')}: {self.reads} is {value:.6g}, the bound is {bound:f}"
 
@@ -142,7 +142,7 @@ class Loop(Breaker):
     def reading(self, known: Known, at: dt.datetime) -> float:
         return known.health.turns(known.now_ns)[0]
 
-    def said(self, value: float | Decimal, bound: Decimal, known: Known) -> str:
+    def said(self, value: float, bound: Decimal, known: Known) -> str:
         return f"{super().said(value, bound, known)} ({known.health.turns(known.now_ns)[1]})"
 
 
@@ -185,7 +185,7 @@ class Heartbeat(Breaker):
     def reading(self, known: Known, at: dt.datetime) -> float:
         return max(known.health.heartbeats.values(), default=0.0)
 
-    def said(self, value: float | Decimal, bound: Decimal, known: Known) -> str:
+    def said(self, value: float, bound: Decimal, known: Known) -> str:
         silent = [source for source, silent_s in known.health.heartbeats.items() if silent_s >= value]
         return f"{super().said(value, bound, known)} ({', '.join(silent)})"
 
@@ -199,7 +199,7 @@ class BadModel(Breaker):
     def reading(self, known: Known, at: dt.datetime) -> float:
         return 1.0 if known.health.bad_model(at) else 0.0
 
-    def said(self, value: float | Decimal, bound: Decimal, known: Known) -> str:
+    def said(self, value: float, bound: Decimal, known: Known) -> str:
         return known.health.bad_model(known.market_time)
 
 
@@ -212,7 +212,7 @@ class Difference(Breaker):
     def reading(self, known: Known, at: dt.datetime) -> float:
         return 1.0 if known.health.difference else 0.0
 
-    def said(self, value: float | Decimal, bound: Decimal, known: Known) -> str:
+    def said(self, value: float, bound: Decimal, known: Known) -> str:
         return f"difference with the broker: {known.health.difference}"
 
 
@@ -240,7 +240,7 @@ def check(known: Known, at: dt.datetime) -> list[Command]:
     for breaker in BREAKERS:
         value = breaker.reading(known, at)
         bound = known.limits[breaker.bound] if breaker.bound else Decimal(1)
-        if value is not None and value >= bound:
+        if value is not None and value >= float(bound):  # a float 0.95 lies just below the Decimal
             commands += trip(known, breaker.name, breaker.mode, breaker.said(value, bound, known))
     return commands
 
