@@ -37,12 +37,13 @@ def explain(settings: Settings, asked: str, day: dt.date | None, *, as_json: boo
     finally:
         ledger.close()
     if as_json:
-        typer.echo(json.dumps(plain({"asked": asked} | story), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(plain({"asked": asked} | story), indent=2))
         return
     from executor.explain_page import render
+    from executor.explain_words import printable
 
-    console = Console()
-    console.print(render(story), width=min(console.width, WIDTH_MAX))
+    console = Console(markup=False, emoji=False, highlight=False)
+    console.print(render(printable(story)), width=min(console.width, WIDTH_MAX))
 
 
 def _the_one(session: Session, asked: str, day: dt.date | None) -> Subject:

@@ -15,6 +15,15 @@ HASH_CHARS = 12
 LABEL_CHARS = 12
 
 
+def printable(value: Any) -> Any:
+    """The same with every control character shown as ``�``: what a broker sent must not steer a terminal."""
+    if isinstance(value, str):
+        return "".join(c if c.isprintable() or c == " " else "�" for c in value)
+    if isinstance(value, dict):
+        return {k: printable(v) for k, v in value.items()}
+    return [printable(v) for v in value] if isinstance(value, list) else value
+
+
 def facts(rows: Iterable[tuple[str, Any]]) -> RenderableType:
     """Labels at the left, what they say at the right."""
     table = Table.grid(padding=(0, 2))
