@@ -67,11 +67,19 @@ def duplicated_days(panel: Panel) -> pl.DataFrame:
     # In a lively name chance does not repeat five numbers; in a thin one (round lots, a penny's range) it may.
     repeated = repeated.filter(pl.col("volume") * pl.col("close") > _LIQUID_USD)
     traded = panel.rows.group_by("date").agg(pl.len().alias("traded"))
+    # Many copies of one session under one date have one cause. In the newest sessions each symbol is named as long as
+    # they are few; further back the session is what is wrong.
     by_date = (
-        repeated.group_by("date")
-        .agg(pl.len().alias("symbols"), pl.col("of").mode().first(), pl.col("newest").first())
+        repeated.group_by("date", "of")
+        .agg(pl.len().alias("symbols"), pl.col("newest").first())
         .join(traded, on="date")
-        .filter((pl.col("symbols") >= 3) & (pl.col("symbols") >= MASS_FRACTION * pl.col("traded")))
+        .filter(
+            (pl.col("symbols") >= 3)
+            & (
+                (pl.col("symbols") >= MASS_FRACTION * pl.col("traded"))
+                | (~pl.col("newest") & (pl.col("symbols") >= 5))
+            )
+        )
     )
     action = "fetch this session from the source again"
     whole = each_row(
@@ -80,7 +88,7 @@ def duplicated_days(panel: Panel) -> pl.DataFrame:
         evidence={"symbols": pl.col("symbols"), "traded": pl.col("traded")},
     )  # fmt: skip
     each = each_row(
-        repeated.join(by_date.select("date"), on="date", how="anti"), "duplicated_day", if_newest("quarantine", "note"),
+        repeated.join(by_date.select("date", "of"), on=["date", "of"], how="anti"), "duplicated_day", if_newest("quarantine", "note"),
         value=pl.col("position") - pl.col("of_place"), confidence=0.95, action=action,
         detail=text("the whole bar of {}, volume and all", "of"),
         evidence={"close": pl.col("close"), "volume": pl.col("volume")},

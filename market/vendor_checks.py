@@ -19,6 +19,7 @@ VENDOR_CHECKS: dict[str, str] = {
 
 _OFF = 0.02  # log ratio of the closes
 _STEADY = 0.01  # spread of a log ratio that is a basis
+_OTHER_LEVEL = 0.15  # log ratio: a step of it begins another stretch
 _JOIN_SESSIONS = 10  # stretches this near to one another are one
 
 
@@ -50,9 +51,11 @@ def compare_vendors(prices: pl.DataFrame, reference: pl.DataFrame) -> pl.DataFra
         both.with_columns(pl.when(agree[0] >= agree[1]).then("as_traded").otherwise("adjusted").alias("ratio"))
         .filter(pl.col("ratio").abs() > _OFF)
         .with_columns(
-            ((pl.col("place") - previous("place")).fill_null(10**6) > _JOIN_SESSIONS)
-            | ((pl.col("ratio") - previous("ratio")).abs() > 0.15).fill_null(True)
-        .alias("starts"))
+            (
+                ((pl.col("place") - previous("place")).fill_null(10**6) > _JOIN_SESSIONS)
+                | ((pl.col("ratio") - previous("ratio")).abs() > _OTHER_LEVEL).fill_null(True)
+            ).alias("starts")
+        )
         .with_columns(pl.col("starts").cum_sum().alias("stretch"))
         .group_by("stretch", maintain_order=True)
         .agg(
