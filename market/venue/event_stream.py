@@ -45,10 +45,15 @@ def ulid(t: int, number: int) -> str:
 class Event:
     """One event of one account; `t` in venue nanoseconds."""
 
-    id: str
+    number: int
     account: int
     t: int
     data: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        """Its ULID; made when asked for, for most events never are."""
+        return ulid(self.t, self.number)
 
     def encode(self) -> bytes:
         """As it travels."""
@@ -195,7 +200,7 @@ class EventLog:
     def _add(self, kind: str, number: int, account: int, t: int, data: dict[str, Any]) -> None:
         kept = self._kept[kind]
         t = max(t, kept[-1].t) if kept else t  # a late row is told late: ids never go back
-        event = Event(ulid(t, number), account, t, data)
+        event = Event(number, account, t, data)
         kept.append(event)
         for listener in self.listeners:
             if listener.kind == kind and listener.account == account:

@@ -218,16 +218,22 @@ def _check_class(spec: OrderSpec) -> OrderSpec:
 
 
 def _check_prices(spec: OrderSpec) -> None:
-    for name, price in (
-        ("limit price", spec.limit_price),
-        ("stop price", spec.stop_price),
-        ("trail_price", spec.trail_price),
-        ("take_profit.limit_price", spec.take_profit_limit),
-        ("stop_loss.stop_price", spec.stop_loss_stop),
-        ("stop_loss.limit_price", spec.stop_loss_limit),
-    ):
-        if price is not None and price <= 0:
-            raise invalid(f"{name} must be > 0")
+    prices = [
+        (name, price)
+        for name, price in (
+            ("limit_price", spec.limit_price),
+            ("stop_price", spec.stop_price),
+            ("trail_price", spec.trail_price),
+            ("take_profit.limit_price", spec.take_profit_limit),
+            ("stop_loss.stop_price", spec.stop_loss_stop),
+            ("stop_loss.limit_price", spec.stop_loss_limit),
+        )
+        if price is not None
+    ]
+    for name, price in prices:
+        if price <= 0:
+            shown = name.replace("_", " ") if name in ("limit_price", "stop_price") else name
+            raise invalid(f"{shown} must be > 0")
     if spec.type == "limit" and spec.limit_price is None:
         raise invalid("limit orders require a limit price")
     if spec.type == "stop" and spec.stop_price is None:
@@ -243,14 +249,7 @@ def _check_prices(spec: OrderSpec) -> None:
             raise invalid("trail_percent must be >= 0.1")
         if spec.trail_percent is not None and spec.trail_percent >= 100:
             raise invalid("trail_percent must be < 100")
-    for name, price in (
-        ("limit_price", spec.limit_price),
-        ("stop_price", spec.stop_price),
-        ("trail_price", spec.trail_price),
-        ("take_profit.limit_price", spec.take_profit_limit),
-        ("stop_loss.stop_price", spec.stop_loss_stop),
-        ("stop_loss.limit_price", spec.stop_loss_limit),
-    ):
+    for name, price in prices:
         check_tick(name, price)
 
 

@@ -136,6 +136,8 @@ class Order:
     pending_replacement: Order | None = None
     calculated_qty: Decimal = ZERO
     "Shares of it that a day's settlement has dealt with."
+    shown: dict[str, Any] | None = None
+    "The part of its view that never changes, once it has been shown."
     doomed: bool = False
     "It will be rejected after its acknowledgement and never reaches a book."
 

@@ -19,48 +19,76 @@ def _time(t: int | None) -> str | None:
 
 
 def order_view(order: Order, *, nested: bool = True) -> dict[str, Any]:
-    """The Order object. A simple order has `legs: null`, and so has any order when `nested` is off."""
-    view: dict[str, Any] = {
+    """The Order object. A simple order has `legs: null`, and so has any order when `nested` is off.
+
+    What never changes is written once an order; an order is shown at each of its events.
+    """
+    if order.shown is None:
+        order.shown = _fixed_part(order)
+    view = order.shown.copy()
+    view["status"] = order.status
+    view["updated_at"] = rfc3339(order.updated_at)
+    view["qty"] = optional_text(order.qty)
+    if order.filled_qty:
+        view["filled_qty"] = decimal_text(order.filled_qty)
+        view["filled_avg_price"] = optional_text(order.filled_avg_price)
+    if order.stop_price is not None:
+        view["stop_price"] = decimal_text(order.stop_price)
+        view["hwm"] = optional_text(order.hwm)
+    if not order.is_open:
+        for name in _STAMPS:
+            view[name] = _time(getattr(order, name))
+        view["replaced_by"] = order.replaced_by
+    if nested and order.legs:
+        view["legs"] = [order_view(leg) for leg in order.legs]
+    if order.expires_at is not None:
+        view["expires_at"] = rfc3339(order.expires_at)
+    if order.position_intent is not None:
+        view["position_intent"] = order.position_intent
+    return view
+
+
+_STAMPS = ("filled_at", "expired_at", "canceled_at", "failed_at", "replaced_at")
+
+
+def _fixed_part(order: Order) -> dict[str, Any]:
+    """Every key in its place, the fixed ones with their values."""
+    return {
         "id": order.id,
         "client_order_id": order.client_order_id,
         "created_at": rfc3339(order.created_at),
-        "updated_at": rfc3339(order.updated_at),
+        "updated_at": None,
         "submitted_at": rfc3339(order.submitted_at),
-        "filled_at": _time(order.filled_at),
-        "expired_at": _time(order.expired_at),
-        "canceled_at": _time(order.canceled_at),
-        "failed_at": _time(order.failed_at),
-        "replaced_at": _time(order.replaced_at),
-        "replaced_by": order.replaced_by,
+        "filled_at": None,
+        "expired_at": None,
+        "canceled_at": None,
+        "failed_at": None,
+        "replaced_at": None,
+        "replaced_by": None,
         "replaces": order.replaces,
         "asset_id": order.asset_id,
         "symbol": order.symbol,
         "asset_class": "us_equity",
         "notional": optional_text(order.notional),
-        "qty": optional_text(order.qty),
-        "filled_qty": decimal_text(order.filled_qty),
-        "filled_avg_price": optional_text(order.filled_avg_price),
+        "qty": None,
+        "filled_qty": "0",
+        "filled_avg_price": None,
         "order_class": order.order_class,
         "order_type": order.type,
         "type": order.type,
         "side": order.side,
         "time_in_force": order.time_in_force,
         "limit_price": optional_text(order.limit_price),
-        "stop_price": optional_text(order.stop_price),
-        "status": order.status,
+        "stop_price": None,
+        "status": None,
         "extended_hours": order.extended_hours,
-        "legs": [order_view(leg) for leg in order.legs] if nested and order.legs else None,
+        "legs": None,
         "trail_percent": optional_text(order.trail_percent),
         "trail_price": optional_text(order.trail_price),
-        "hwm": optional_text(order.hwm),
+        "hwm": None,
         "subtag": None,
         "source": None,
     }
-    if order.expires_at is not None:
-        view["expires_at"] = rfc3339(order.expires_at)
-    if order.position_intent is not None:
-        view["position_intent"] = order.position_intent
-    return view
 
 
 def account_view(account: Account, mark: Mark, accrued_fees: Decimal) -> dict[str, Any]:
