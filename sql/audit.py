@@ -61,9 +61,22 @@ class ChainReport:
 
 def append(session: Session, kind: str, ref: str, body: dict[str, Any]) -> int:
     """Append one entry in the session's transaction and return its sequence number."""
-    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), default=str)
     statement = text("SELECT ledger.append_audit(:kind, :ref, :body)")
-    return int(session.execute(statement, {"kind": kind, "ref": ref, "body": canonical}).scalar_one())
+    return int(session.execute(statement, {"kind": kind, "ref": ref, "body": _canonical(body)}).scalar_one())
+
+
+def append_many(session: Session, kind: str, entries: Iterable[tuple[str, dict[str, Any]]]) -> int:
+    """Append ``(ref, body)`` entries of one kind at once; the last one's number. Linear, whatever their count."""
+    refs, bodies = [], []
+    for ref, body in entries:
+        refs.append(ref)
+        bodies.append(_canonical(body))
+    statement = text("SELECT ledger.append_audit_many(:kind, :refs, :bodies)")
+    return int(session.execute(statement, {"kind": kind, "refs": refs, "bodies": bodies}).scalar_one())
+
+
+def _canonical(body: dict[str, Any]) -> str:
+    return json.dumps(body, sort_keys=True, separators=(",", ":"), default=str)
 
 
 def chain_hash(link: Link, previous: bytes) -> bytes:

@@ -154,7 +154,7 @@ def _limits(session: Session) -> list[Finding]:
     present = session.execute(
         text("SELECT limits FROM ledger.limit_version ORDER BY version DESC LIMIT 1")
     ).scalar_one_or_none()
-    known = set(session.execute(text("SELECT name FROM ledger.limit_direction")).scalars())
+    known = set(session.execute(text("SELECT name FROM ledger.limit_direction WHERE NOT optional")).scalars())
     missing = sorted(known - set(present or {}))
     if missing:
         return [

@@ -59,7 +59,7 @@ GRANT INSERT ON ledger.data_set, ledger.validation_run, ledger.model_version, le
 GRANT INSERT, UPDATE ON ledger.instrument TO sallyport_flow_writer;
 GRANT UPDATE (metrics, walk_forward_path) ON ledger.model_version TO sallyport_flow_writer;
 GRANT UPDATE (delivered_at, attempts, last_error) ON ledger.alert TO sallyport_flow_writer;
-GRANT EXECUTE ON FUNCTION ledger.append_audit(text, text, text) TO sallyport_flow_writer, sallyport_approver;
+GRANT EXECUTE ON FUNCTION ledger.append_audit(text, text, text), ledger.append_audit_many(text, text[], text[]) TO sallyport_flow_writer, sallyport_approver;
 
 GRANT INSERT ON ledger.approval TO sallyport_approver;
 GRANT UPDATE (state) ON ledger.signal_batch TO sallyport_approver;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import uuid
 from decimal import Decimal
 
@@ -167,3 +168,17 @@ def test_tampering_is_seen(ledger: Ledger, name: str, tamper: str, first_bad: in
         report = audit.verify(session)
     assert not report.ok
     assert report.first_bad == (first_bad or rows)
+
+
+def test_many_entries_at_once_are_the_chain_they_would_be_one_by_one(ledger: Ledger) -> None:
+    entries = [(f"réf {n}", {"n": n, "text": "ü" * (n % 5)}) for n in range(300)]
+    with ledger.session() as session:
+        audit.append(session, "MODEL", "before", {})
+        last = audit.append_many(session, "MODEL", entries)
+        audit.append(session, "MODEL", "after", {})
+    with ledger.session() as session:
+        report = audit.verify(session)
+        assert report.ok
+        assert (last, report.rows) == (301, 302)
+        stored = [(e.ref, e.body) for e in audit.links(session, 2, 301)]
+    assert stored == [(ref, json.dumps(body, sort_keys=True, separators=(",", ":"))) for ref, body in entries]

@@ -105,8 +105,8 @@ EXECUTOR = {"take_over", "heartbeat", "tighten", "kill", "claim_batch", "finish_
             "record_raw", "record_clock_sample", "record_release", "raise_alert", "record_anchor"}  # fmt: skip
 MAY = {
     "executor": EXECUTOR,
-    "flow_writer": {"append_audit", "raise_alert"},
-    "approver": {"append_audit", "raise_alert"},
+    "flow_writer": {"append_audit", "append_audit_many", "raise_alert"},
+    "approver": {"append_audit", "append_audit_many", "raise_alert"},
     "risk_admin": {"kill", "rearm", "set_limits", "propose_limits", "confirm_limits", "register_approver",
                    "revoke_approver", "record_adjustment", "record_drill", "raise_alert", "record_anchor"},
     "sentinel": {"kill", "raise_alert", "record_anchor"},
