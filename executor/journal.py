@@ -287,7 +287,7 @@ def intent_json(intent: Intent) -> dict[str, Any]:
         "market_time": intent.market_time.isoformat(),
         "limit_version": intent.limit_version,
         "inputs": intent.inputs,
-        "checks": {"limits": intent.checks},
+        "checks": {"limits": intent.checks.as_json()},
         "cost_estimate": intent.cost_estimate,
     }
 

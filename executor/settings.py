@@ -51,24 +51,92 @@ class FeedSettings(_Section):
 
 
 class LimitSettings(_Section):
-    """The first limit version of a new ledger. Fractions are of equity unless said otherwise."""
+    """The first limit version of a new ledger. Fractions are of equity unless said otherwise.
 
-    risk_per_trade: Decimal = Field(default=Decimal("0.02"), gt=0, le=1)
-    risk_volatilities: Decimal = Field(default=Decimal("3"), gt=0)
-    single_name: Decimal = Field(default=Decimal("0.12"), gt=0)
-    sector: Decimal = Field(default=Decimal("0.40"), gt=0)
-    gross: Decimal = Field(default=Decimal("1.00"), gt=0)
+    Later versions are a person's act (``executor limits``). By which formula and from which source each is
+    measured is in ``docs/limits.md``, what each breaker trips in ``docs/breakers.md``.
+    """
+
+    # One order.
+    order_qty: Decimal = Field(default=Decimal("100000"), gt=0)
+    """Shares of one order."""
     order_notional_usd: Decimal = Field(default=Decimal("150000"), gt=0)
-    price_collar: Decimal = Field(default=Decimal("0.02"), gt=0, lt=1)
+    """USD of one order at its limit price."""
     quote_age_s: Decimal = Field(default=Decimal("15"), gt=0)
+    """Seconds a quote may be old."""
+    spread: Decimal = Field(default=Decimal("0.03"), gt=0, lt=1)
+    """Width of the quote as a fraction of its mid."""
+    price_collar: Decimal = Field(default=Decimal("0.02"), gt=0, lt=1)
+    """How far a limit price may be through the mid, as a fraction of it."""
+    risk_per_trade: Decimal = Field(default=Decimal("0.02"), gt=0, le=1)
+    """Equity lost in one name if its protective exit is reached."""
+    risk_volatilities: Decimal = Field(default=Decimal("3"), gt=0)
+    """Daily volatilities that stand in for the distance to a stop where there is none."""
     participation: Decimal = Field(default=Decimal("0.01"), gt=0, le=1)
+    """Fraction of the average daily volume."""
+    displayed_size: Decimal = Field(default=Decimal("100"), gt=0)
+    """Multiple of the size shown on the far side of the quote."""
+    buying_power: Decimal = Field(default=Decimal("1.00"), gt=0, le=4)
+    """1 = a cash account, 2 = Reg T margin, 4 = intraday margin."""
+    intraday_margin: Decimal = Field(default=Decimal("0.80"), gt=0, le=1)
+    """Maintenance margin: the rest of equity is the buffer against a call."""
+
+    # Conduct.
+    duplicate_orders: int = Field(default=3, gt=0, le=100)
+    """Orders of one symbol, side and quantity within ``duplicate_window_s``."""
+    duplicate_window_s: Decimal = Field(default=Decimal("10"), gt=0)
+    repeated_orders: int = Field(default=12, gt=0, le=100)
+    """Orders of one symbol within ``repeat_window_s``."""
+    repeat_window_s: Decimal = Field(default=Decimal("60"), gt=0)
+    messages_per_minute: int = Field(default=180, gt=0)
+    """Requests to the broker, which takes 200 a minute."""
+    messages_reserved: int = Field(default=20, ge=0)
+    """Messages new orders leave for cancels."""
+    orders_per_day: int = Field(default=2000, gt=0)
+    """Orders of a session."""
+    notional_per_day_usd: Decimal = Field(default=Decimal("10000000"), gt=0)
+    """USD executed and still open in a session, both sides."""
+    turnover: Decimal = Field(default=Decimal("4"), gt=0)
+    """The same over equity."""
+
+    # The book after the order, all open and unknown ones at worst.
+    single_name: Decimal = Field(default=Decimal("0.12"), gt=0)
+    """One name."""
+    short_name: Decimal = Field(default=Decimal("0.12"), ge=0)
+    """One short position; 0 = long only."""
+    sector: Decimal = Field(default=Decimal("0.40"), gt=0)
+    """One sector."""
+    cluster: Decimal = Field(default=Decimal("0.60"), gt=0)
+    """Names that move together."""
+    gross: Decimal = Field(default=Decimal("1.00"), gt=0)
+    """Longs and shorts."""
+    net: Decimal = Field(default=Decimal("1.00"), gt=0)
+    """Longs less shorts, either way."""
+    leverage: Decimal = Field(default=Decimal("1.30"), gt=0)
+    """Gross over equity after every position has moved against us by ``leverage_shock``."""
+    leverage_shock: Decimal = Field(default=Decimal("0.20"), ge=0, lt=1)
+    concentration: Decimal = Field(default=Decimal("0.15"), gt=0)
+    """Herfindahl-Hirschman index on fractions of equity."""
+    beta: Decimal = Field(default=Decimal("1.50"), gt=0)
+    """Beta of the book."""
+    factor_risk: Decimal = Field(default=Decimal("0.03"), gt=0)
+    """Loss by one daily standard deviation of any factor."""
+    value_at_risk: Decimal = Field(default=Decimal("0.04"), gt=0)
+    """One day, 95 %."""
+    expected_shortfall: Decimal = Field(default=Decimal("0.08"), gt=0)
+    """One day, 95 %."""
+    value_at_risk_99: Decimal = Field(default=Decimal("0.08"), gt=0)
+    """One day, 99 %."""
+    expected_shortfall_99: Decimal = Field(default=Decimal("0.12"), gt=0)
+    """One day, 99 %."""
+    stage_capital: Decimal = Field(default=Decimal("1.00"), gt=0)
+    """Gross that the stage may use: 1 on paper, a few hundredths in a canary, then more."""
     daily_loss: Decimal = Field(default=Decimal("0.05"), gt=0, lt=1)
+    """Of the day's opening equity."""
+
+    # Bounds of the breakers.
     drawdown: Decimal = Field(default=Decimal("0.10"), gt=0, lt=1)
     drawdown_scale: Decimal = Field(default=Decimal("0.5"), ge=0, le=1)
-    value_at_risk: Decimal = Field(default=Decimal("0.04"), gt=0)
-    expected_shortfall: Decimal = Field(default=Decimal("0.08"), gt=0)
-    orders_per_day: int = Field(default=2000, gt=0)
-    # Bounds of the breakers: docs/breakers.md says what each trips.
     extreme_loss: Decimal = Field(default=Decimal("0.10"), gt=0, lt=1)
     drawdown_stop: Decimal = Field(default=Decimal("0.20"), gt=0, lt=1)
     equity_confirm_s: Decimal = Field(default=Decimal("10"), ge=0)

@@ -18,6 +18,7 @@ def cancel(known: Known, order: WorkingOrder, now_ns: int) -> list[Command]:
     if order.cancel_ns is not None and now_ns - order.cancel_ns < CANCEL_RETRY_NS:
         return []
     order.cancel_ns = now_ns
+    known.pace.message(known.market_time.timestamp(), known.gate.messages_per_minute)
     changed = known.move(order, Evidence.CANCEL_SENT)
     ask = Cancel(client_order_id=order.client_order_id, broker_order_id=order.broker_order_id)
     if not changed:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from executor.core.gate import Ruling
 from executor.core.modes import Mode
 from executor.core.orders import Leg, State
 
@@ -38,7 +39,7 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     market_time: dt.datetime
     limit_version: int
     inputs: dict[str, Any]
-    checks: list[dict[str, Any]]
+    checks: Ruling
     cost_estimate: dict[str, float]
     order_type: str = "limit"
     time_in_force: str = "day"

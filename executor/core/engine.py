@@ -25,10 +25,7 @@ from executor.core import (
 )
 from executor.core.commands import Command
 from executor.core.known import Known
-from executor.core.limits import Proposal
 from executor.core.modes import Mode
-from executor.core.planner import Draft
-from executor.core.proposal import proposed
 
 
 class Engine(Known):
@@ -43,9 +40,6 @@ class Engine(Known):
 
     def _mark(self, event: events.Timer) -> list[Command]:
         return equity_breakers.mark(self, event)
-
-    def _proposal(self, draft: Draft, now_ns: int) -> Proposal:
-        return proposed(self, draft, now_ns)
 
 
 def on_timer(known: Known, event: events.Timer) -> list[Command]:

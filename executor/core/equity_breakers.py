@@ -111,6 +111,8 @@ def mark(known: Known, event: Timer) -> list[Command]:
     day = event.session_open.date()
     if known.book.day not in (None, day):
         known.orders_today = 0
+        known.pace.open_day()
+        known.exposure.open_day()
     known.book.open_day(day, known.equity)
     at_exit = known.book_equity(at_exit=True)
     assert at_exit is not None

@@ -19,10 +19,13 @@ from executor.core.bars import quote_of
 from executor.core.book import ZERO, Book
 from executor.core.commands import Alert, Command, EnterMode, Intent
 from executor.core.events import Bars, Batch, Quote, Timer
+from executor.core.exposure import Exposure
+from executor.core.gate import Gate
 from executor.core.health import Health
 from executor.core.modes import Mode, tighter
 from executor.core.name import Name
 from executor.core.orders import Evidence, State, WorkingOrder, next_state
+from executor.core.pace import Pace
 from models.risk.snapshot import RiskSnapshot
 
 NEVER_NS = -(10**18)
@@ -89,6 +92,8 @@ class Known:
         Age at which an unfilled order is cancelled to be priced anew.
     identity : mapping
         Build and configuration, written into every decision.
+    orders_today, traded_today : int, float
+        Orders placed and USD executed in the session before a restart.
     worst_drawdown : Decimal
         Deepest confirmed drawdown since the last re-arm; the exposure stays cut by it over a restart.
     """
@@ -105,12 +110,12 @@ class Known:
         identity: Mapping[str, str],
         orders: Iterable[WorkingOrder] = (),
         orders_today: int = 0,
+        traded_today: float = 0.0,
         worst_drawdown: Decimal = ZERO,
     ) -> None:
         self.book = book
         self.mode = mode
-        self.killed = False
-        self.flatten = False
+        self.killed, self.flatten = False, False
         self.tightened_ns = 0
         self.tripped: dict[str, str] = {}
         """Breakers that have tripped since the last re-arm, with their reasons."""
@@ -156,6 +161,10 @@ class Known:
         self.quoted_ns = 0
         """When the last quote of any name came in."""
         self.watch = Watch()
+        self.exposure, self.pace = (
+            Exposure(book, sectors, self.orders.values()),
+            Pace(traded_usd=traded_today),
+        )
         self._working = {o.client_order_id: o for o in self.orders.values() if o.is_open}
 
     # ------------------------------------------------------------------ what changes
@@ -164,17 +173,21 @@ class Known:
         """An order has been reserved in the ledger."""
         self.orders[order.client_order_id] = order
         self._working[order.client_order_id] = order
+        self.exposure.track(order)
 
     def order_changed(self, order: WorkingOrder) -> None:
         """An order's state or filled quantity has changed."""
         if not order.is_open:
             self._working.pop(order.client_order_id, None)
+        self.exposure.refresh(order.symbol)
 
     def shares_moved(self, symbol: str) -> None:
         """The position in a symbol has changed."""
+        self.exposure.refresh(symbol)
 
     def price_moved(self, quote: Quote) -> None:
         """A usable quote has come in."""
+        self.exposure.quote(quote, usable=True)
 
     def move(self, order: WorkingOrder, evidence: Evidence) -> bool:
         """Take an order along its table; whether its state changed."""
@@ -187,6 +200,7 @@ class Known:
         """Put a limit version in force."""
         self.limit_version = version
         self.limits = decimals(limits)
+        self.gate = Gate(self.limits, version)
         jump = self.limits["price_jump"]
         self.jump_up, self.jump_down = 1 + jump, 1 / (1 + jump)
 

@@ -48,6 +48,8 @@ def on_quote(known: Known, event: Quote) -> list[Command]:
                 _jumped(known, before, event)
         known.quotes[symbol] = event
         known.price_moved(event)
+    else:
+        known.exposure.quote(event, usable=False)
     return []
 
 
@@ -133,6 +135,7 @@ def on_corporate_action(known: Known, event: CorporateAction) -> list[Command]:
     known.book.adjust(event.symbol, event.shares, event.cash)
     known.latest.pop(event.symbol, None)
     known.quotes.pop(event.symbol, None)
+    known.exposure.forget_price(event.symbol)
     known.shares_moved(event.symbol)
     reason = f"{event.kind} of {event.symbol}: its targets were made before it"
     for work in known.works.values():

@@ -18,6 +18,7 @@ from executor.core.proposal import refused
 def on_reserved(known: Known, event: Reserved) -> list[Command]:
     """The ledger took the intent (send it, if the mode still allows) or refused it."""
     intent = known.intents.pop(event.client_order_id)
+    known.exposure.drop(intent.symbol, event.client_order_id)
     if not event.ok:
         # A mode, a kill, an unknown equity say nothing about the name: it is tried again later.
         passing = event.reason.startswith(("killed", "mode", "equity", "limits changed"))
@@ -164,6 +165,7 @@ def on_fill(known: Known, event: Fill) -> list[Command]:
     before = order.state
     order.filled_qty += event.qty
     known.book.apply_fill(order, event.qty, event.price)
+    known.pace.fill(float(event.qty * event.price))
     known.health.traded(order, event.now_ns)
     known.shares_moved(order.symbol)
     commands: list[Command] = []

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from executor.core import gate, planner
+from executor.core import planner
 from executor.core.book import ZERO
 from executor.core.commands import Alert, Command, Intent, Refuse, Reserve
-from executor.core.events import Quote, Target, Timer
+from executor.core.events import Target, Timer
+from executor.core.gate import Ruling
 from executor.core.known import Known, Work, as_order
 from executor.core.limits import Proposal
 from executor.core.order_shape import misshapen
-from executor.core.orders import WorkingOrder
 from executor.core.policy import Price
 from models.cost.estimate import estimate
 
 LEGS_MAX = 40
 """Orders sent for one signal at most; past it a person should look (repeated-execution throttle)."""
-PASSING = frozenset({"quote_age_s", "price_collar", "daily_loss"})
-"""Limits whose breach can go away by itself."""
 
 
 def propose(
@@ -28,20 +26,17 @@ def propose(
 
     ``work`` and ``target`` are None for an exit, which stands on its own.
     """
-    replaced = known.orders.get(draft.replaces or "")
     key, legs = (target.signal_id, work.legs) if target and work else (draft.symbol, known.exit_legs)
     leg = legs.get(key, 0) + 1
-    proposal = proposed(known, draft, event.now_ns, apart_from=replaced)
-    ruling = gate.judge(proposal, known.limits)
+    order = proposed(known, draft, event)
+    ruling = known.gate.judge(order, known.mode)
     intent = _intent(known, draft, work, target, leg, ruling, event)
     stopped = misshapen(intent, short=known.held(draft.symbol) <= 0 and draft.side == "sell")
     if leg > LEGS_MAX and not ruling.reducing:
         stopped = f"{LEGS_MAX} orders sent for this signal already"
     if stopped or not ruling.accepted:
         reason = stopped or ruling.reason
-        lasting = bool(stopped) or any(
-            not v.ok and not v.unknown and v.name not in PASSING for v in ruling.verdicts
-        )
+        lasting = bool(stopped) or ruling.lasting()
         refusal = Refuse(intent=intent, reason=reason)
         return [refusal, *refused(known, intent, reason, event.now_ns, lasting=lasting)]
     legs[key] = leg
@@ -49,31 +44,23 @@ def propose(
         work.pegs[draft.symbol] = work.pegs.get(draft.symbol, 0) + 1
     assert intent.client_order_id is not None
     known.intents[intent.client_order_id] = intent
+    known.exposure.track(as_order(intent))
+    known.pace.order(order.symbol, order.side, order.qty, order.now_s, known.gate.messages_per_minute)
     return [Reserve(intent=intent)]
 
 
-def proposed(
-    known: Known, draft: planner.Draft, now_ns: int, *, apart_from: WorkingOrder | None = None
-) -> Proposal:
-    """The draft with the state it would change, as the limits look at it.
-
-    ``apart_from`` is an open order that the draft stands for itself: it is not counted twice.
-    """
-    working = tuple(o for o in known.open_orders() if o is not apart_from)
+def proposed(known: Known, draft: planner.Draft, event: Timer) -> Proposal:
+    """The draft beside the state it would change, as the limits look at it."""
     return Proposal(
-        symbol=draft.symbol,
-        side=draft.side,
-        qty=draft.qty,
-        limit_price=draft.limit_price,
-        quote=known.latest.get(draft.symbol),
-        now_ns=now_ns,
-        book=known.book,
-        orders=working + tuple(as_order(i) for i in known.intents.values()),
-        quotes=known.quotes,
-        equity=known.equity,
-        mode=known.mode,
-        snapshot=known.snapshot,
-        sectors=known.sectors,
+        draft,
+        known.exposure,
+        known.pace,
+        now_ns=event.now_ns,
+        now_s=event.market_time.timestamp(),
+        in_session=event.in_session,
+        seen=known.names.get(draft.symbol),
+        account=known.health.account,
+        scale=float(known.exposure_scale),
         orders_today=known.orders_today + len(known.intents),
     )
 
@@ -106,7 +93,7 @@ def _intent(
     work: Work | None,
     target: Target | None,
     leg: int,
-    ruling: gate.Ruling,
+    ruling: Ruling,
     event: Timer,
 ) -> Intent:
     quote = known.quotes[draft.symbol]
@@ -141,8 +128,8 @@ def _intent(
         market_time=event.market_time,
         limit_version=known.limit_version,
         inputs=inputs,
-        checks=[v.as_json() for v in ruling.verdicts],
-        cost_estimate=_cost(known, draft, quote, event),
+        checks=ruling,
+        cost_estimate=_cost(known, draft, event),
         time_in_force=draft.time_in_force,
         strategy=work.batch.strategy if work is not None else "",
         order_class=draft.order_class,
@@ -154,26 +141,24 @@ def _intent(
     )
 
 
-def _cost(known: Known, draft: planner.Draft, quote: Quote, event: Timer) -> dict[str, float]:
+def _cost(known: Known, draft: planner.Draft, event: Timer) -> dict[str, float]:
     """Expected cost of the order in USD: fees, half the quoted spread, square-root impact."""
-    volume = known.volume(draft.symbol)
-    if volume is None or known.snapshot is None:
+    line = known.exposure.line(draft.symbol)
+    if not line.volume > 0.0 or not line.mid > 0.0:
         return {}
-    column = known.snapshot.index(draft.symbol)
     cost = estimate(
         "buy" if draft.side == "buy" else "sell",
-        draft.qty,
-        quote.mid,
-        float((quote.ask - quote.bid) / quote.mid),
-        float(volume),
-        float(known.snapshot.daily_volatility[column]),
+        float(draft.qty),
+        line.mid,
+        (line.ask - line.bid) / line.mid,
+        line.volume,
+        line.volatility,
         event.session_open.date(),
     )
-    parts = {
-        "fees": cost.fees,
-        "spread": cost.spread,
-        "impact": cost.impact,
-        "total": cost.total,
-        "bps": cost.bps,
+    return {
+        "fees": round(cost.fees, 6),
+        "spread": round(cost.spread, 6),
+        "impact": round(cost.impact, 6),
+        "total": round(cost.total, 6),
+        "bps": round(cost.bps, 6),
     }
-    return {name: round(float(value), 6) for name, value in parts.items()}

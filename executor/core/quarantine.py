@@ -7,7 +7,6 @@ the first one arrived. It is sent only if the signal is still valid and every ch
 
 from __future__ import annotations
 
-from executor.core import gate
 from executor.core.commands import Command
 from executor.core.events import Timer
 from executor.core.known import Known
@@ -45,5 +44,6 @@ def _wanted(known: Known, order: WorkingOrder, event: Timer) -> bool:
         return False  # a new session: the day order would be another order
     if may_not_leave(known, order):
         return False
-    draft = Draft(order.symbol, order.side, order.qty, order.limit_price)
-    return gate.judge(proposed(known, draft, event.now_ns, apart_from=order), known.limits).accepted
+    # Judged as if it replaced itself, so that it does not count twice.
+    draft = Draft(order.symbol, order.side, order.qty, order.limit_price, replaces=order.client_order_id)
+    return known.gate.judge(proposed(known, draft, event), known.mode).accepted

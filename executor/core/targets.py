@@ -34,6 +34,7 @@ class Wanted:
 def on_batch(known: Known, event: Batch) -> list[Command]:
     """Take a batch up in place of the same strategy's last one; what that one has working is cancelled."""
     known.batch, known.snapshot = event, event.snapshot
+    known.exposure.load(event.snapshot)
     known.works[event.strategy] = Work(event, legs=dict(event.legs), finished=event.settled)
     known.retry_ns, known.said = {}, set()
     return []

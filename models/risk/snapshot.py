@@ -7,6 +7,10 @@ Missing returns. The scenario matrix has no gaps. Where a listed name did not tr
 still, so its return is 0 and the next one covers both sessions. Before a name was listed its return
 is the mean of the names that did trade that session (a beta of one): zero would make every young
 company look safe. A session without any return gives 0.
+
+Formats. 1 had prices, volatilities, volumes, spreads and returns. 2 adds what the portfolio limits read:
+market beta, factor loadings, clusters, and who fell by a tenth. A file of format 1 still loads; the missing
+parts are ``None``, which the limits that need them take as unknown and so refuse new risk.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ import io
 import os
 import zipfile
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ArtifactError, RiskError
+from models.risk.factors import correlation_clusters, market_beta, statistical_factors
 
 if TYPE_CHECKING:
     import polars as pl
@@ -34,7 +39,14 @@ VOLATILITY_SESSIONS = 63
 VOLUME_SESSIONS = 21
 SPREAD_SESSIONS = 252
 OBSERVATIONS_MIN = 21
+BETA_SESSIONS = 252
+SCENARIOS = 1000
+"""Sessions kept as scenarios where there are so many: the 99 % tail is then ten of them."""
+RESTRICTING_FALL = 0.10
+"""Fall from the prior close that restricts short sales for the rest of the day and the next (Rule 201)."""
+FORMAT = 2
 _ARRAYS = ("close", "daily_volatility", "average_volume", "spread", "returns")
+_SINCE_2 = ("beta", "loadings", "cluster", "restricted")
 
 
 @dataclass(frozen=True)
@@ -54,6 +66,14 @@ class RiskSnapshot:
     """Estimated bid-ask spread as a fraction of price."""
     returns: Floats
     """(scenarios x names) daily total returns, oldest first, no gaps (see the module's text)."""
+    beta: Floats | None = None
+    """Slope on the equal-weighted market over 252 sessions (``models.risk.factors.market_beta``)."""
+    loadings: Floats | None = None
+    """(names x factors) return at one standard deviation of each statistical factor."""
+    cluster: Floats | None = None
+    """Number of the cluster of correlated names, whole numbers."""
+    restricted: Floats | None = None
+    """1 where the low of ``as_of`` was a tenth under the close before: no short sale at the bid next session."""
 
     def __contains__(self, symbol: str) -> bool:
         at = bisect_left(self.symbols, symbol)
@@ -71,7 +91,7 @@ class RiskSnapshot:
         return at
 
 
-def build_snapshot(prices: pl.DataFrame, *, as_of: dt.date, scenarios: int = 500) -> RiskSnapshot:
+def build_snapshot(prices: pl.DataFrame, *, as_of: dt.date, scenarios: int = SCENARIOS) -> RiskSnapshot:
     """A snapshot from canonical daily prices; rows after ``as_of`` are not looked at.
 
     Raises:
@@ -110,8 +130,33 @@ def build_snapshot(prices: pl.DataFrame, *, as_of: dt.date, scenarios: int = 500
     count = observed.sum(axis=1)
     market = np.where(count > 0, np.where(observed, returns, 0.0).sum(axis=1) / np.maximum(count, 1), 0.0)
     scenario = np.where(observed, returns, market[:, None])
-    return RiskSnapshot(
-        as_of, panel.symbols, close.copy(), volatility, traded / close, spread, np.ascontiguousarray(scenario)
+    # The low of the day against the close before, both in today's shares.
+    prior = adjusted[-2] * close / adjusted[-1]
+    fell = np.nan_to_num(panel["low"][-1] <= (1.0 - RESTRICTING_FALL) * prior, nan=0.0)
+    return with_factors(
+        RiskSnapshot(
+            as_of,
+            panel.symbols,
+            close.copy(),
+            volatility,
+            traded / close,
+            spread,
+            np.ascontiguousarray(scenario),
+            restricted=fell.astype(np.float64),
+        )
+    )
+
+
+def with_factors(snapshot: RiskSnapshot) -> RiskSnapshot:
+    """The snapshot with beta, loadings and clusters measured from its own scenarios."""
+    recent = snapshot.returns[-BETA_SESSIONS:]
+    nobody = np.zeros(len(snapshot.symbols))
+    return replace(
+        snapshot,
+        beta=market_beta(recent, recent.mean(axis=1)),
+        loadings=statistical_factors(snapshot.returns),
+        cluster=correlation_clusters(snapshot.returns).astype(np.float64),
+        restricted=nobody if snapshot.restricted is None else snapshot.restricted,
     )
 
 
@@ -135,9 +180,10 @@ def save_snapshot(snapshot: RiskSnapshot, folder: Path) -> tuple[Path, str]:
     The same snapshot always gives the same bytes.
     """
     buffer = io.BytesIO()
-    arrays = {name: np.ascontiguousarray(getattr(snapshot, name), dtype=np.float64) for name in _ARRAYS}
-    as_of = np.array(snapshot.as_of.isoformat())
-    np.savez(buffer, allow_pickle=False, as_of=as_of, symbols=np.array(snapshot.symbols), **arrays)
+    present = [name for name in (*_ARRAYS, *_SINCE_2) if getattr(snapshot, name) is not None]
+    arrays = {name: np.ascontiguousarray(getattr(snapshot, name), dtype=np.float64) for name in present}
+    head = {"format": np.array(FORMAT), "as_of": np.array(snapshot.as_of.isoformat())}
+    np.savez(buffer, allow_pickle=False, **head, symbols=np.array(snapshot.symbols), **arrays)
     content = buffer.getvalue()
     digest = hashlib.sha256(content).hexdigest()
     path = Path(folder) / f"risk-{snapshot.as_of}-{digest[:16]}.npz"
@@ -169,14 +215,22 @@ def load_snapshot(path: Path, expected_hash: str) -> RiskSnapshot:
         )
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+            written = int(stored["format"]) if "format" in stored else 1
+            if written > FORMAT:
+                raise ArtifactError(
+                    f"the risk snapshot {path} has format {written}, this version reads up to {FORMAT}: "
+                    "update Sallyport, or propose the batch again with this version"
+                )
             as_of = dt.date.fromisoformat(str(stored["as_of"]))
             symbols = tuple(str(symbol) for symbol in stored["symbols"])
             arrays = {name: stored[name] for name in _ARRAYS}
+            arrays |= {name: stored[name] for name in _SINCE_2 if name in stored}
     except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
         raise ArtifactError(f"{path} is not a risk snapshot: {error}") from None
     n = len(symbols)
     for name, array in arrays.items():
-        if array.shape[-1] != n or array.ndim != (2 if name == "returns" else 1):
+        along = array.shape[0] if name == "loadings" else array.shape[-1]
+        if along != n or array.ndim != (2 if name in ("returns", "loadings") else 1):
             raise ArtifactError(
                 f"the risk snapshot {path} is damaged: {name} is {array.shape} for {n} symbols"
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from executor.core.events import Batch, Event, OrderEvidence, Quote, Reserved, T
 from executor.core.modes import Mode
 from executor.core.orders import Evidence
 from executor.settings import LimitSettings
-from models.risk.snapshot import RiskSnapshot
+from models.risk.snapshot import RiskSnapshot, with_factors
 
 OPEN = dt.datetime(2022, 12, 28, 14, 30, tzinfo=dt.UTC)
 CLOSE = dt.datetime(2022, 12, 28, 21, 0, tzinfo=dt.UTC)
@@ -29,18 +30,21 @@ LIMITS = {name: str(value) for name, value in LimitSettings().model_dump().items
 """The defaults, in a world without a second source: our own marks suffice."""
 
 
+@cache
 def snapshot(daily_volatility: float = 0.02, scale: float = 0.01) -> RiskSnapshot:
     """Four names at 100 USD, one million shares a day, with seeded return scenarios."""
     rng = np.random.default_rng(3)
     n = len(SYMBOLS)
-    return RiskSnapshot(
-        as_of=dt.date(2022, 12, 27),
-        symbols=SYMBOLS,
-        close=np.full(n, 100.0),
-        daily_volatility=np.full(n, daily_volatility),
-        average_volume=np.full(n, 1_000_000.0),
-        spread=np.full(n, 0.0005),
-        returns=rng.normal(0, scale, (250, n)),
+    return with_factors(
+        RiskSnapshot(
+            as_of=dt.date(2022, 12, 27),
+            symbols=SYMBOLS,
+            close=np.full(n, 100.0),
+            daily_volatility=np.full(n, daily_volatility),
+            average_volume=np.full(n, 1_000_000.0),
+            spread=np.full(n, 0.0005),
+            returns=rng.normal(0, scale, (500, n)),
+        )
     )
 
 
@@ -65,11 +69,11 @@ class World:
         for symbol in SYMBOLS:
             self.quote(symbol, "99.99", "100.01")
 
-    def quote(self, symbol: str, bid: str, ask: str) -> None:
+    def quote(self, symbol: str, bid: str, ask: str, sizes: tuple[int, int] = (100, 100)) -> None:
         self.engine.decide(
             Quote(
                 market_time=self.at, now_ns=self.now_ns, symbol=symbol, bid=Decimal(bid), ask=Decimal(ask),
-                bid_size=100, ask_size=100,
+                bid_size=sizes[0], ask_size=sizes[1],
             )
         )  # fmt: skip
 

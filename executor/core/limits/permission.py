@@ -1,0 +1,181 @@
+"""Whether this order may be sent at all: the name, the terms, the hour, halts, bands, short sales."""
+
+from __future__ import annotations
+
+from executor.core.limits.limit import Bounds, Limit, Measured, Rule
+from executor.core.limits.proposal import Proposal, Unknown
+
+TERMS = {
+    "limit": frozenset({"day", "gtc", "ioc", "fok", "opg", "cls"}),
+    "stop_limit": frozenset({"day", "gtc"}),
+    "stop": frozenset({"day", "gtc"}),
+    "market": frozenset({"opg", "cls"}),
+}
+"""Order types and the times in force they may have. A market order has no price to check outside an auction."""
+AUCTIONS = frozenset({"opg", "cls"})
+WHOLE = 1e-9
+"""Less than this part of a share or a tick is a float's rounding."""
+
+
+class SymbolAllowed(Rule):
+    """The name is in the approved universe and may be traded."""
+
+    name = "symbol"
+    formula = "1 if the broker says that it is not tradable"
+    source = "RTS 6 article 15(5); an allow-list, so a name nobody entered is not tradable"
+    unknown = "the name is in no list of instruments"
+
+    def broken(self, order: Proposal, bounds: Bounds) -> float:
+        seen = order.seen
+        if seen is not None and seen.instrument is not None:
+            return 0.0 if seen.instrument.tradable else 1.0
+        if order.line.sector is None:
+            raise Unknown(f"{order.symbol} is not in the universe of instruments")
+        return 0.0
+
+
+class OrderTermsAllowed(Rule):
+    """Type, time in force, whole shares and tick are ones the broker takes."""
+
+    name = "order_terms"
+    formula = (
+        "breaches among: type and time in force that do not go together · a side that is none · a part of "
+        "a share where the name or the time in force has none · a price off the tick (the name's own, else 0.01 "
+        "USD from 1 USD up, 0.0001 below) · through zero in one order"
+    )
+    source = "Reg NMS Rule 612 (tick); the broker's order entry rules"
+    unknown = "never"
+
+    def broken(self, order: Proposal, bounds: Bounds) -> float:
+        instrument = order.seen.instrument if order.seen is not None else None
+        qty, price, held = order.qty, order.limit_price, order.line.held
+        breaches = 0.0
+        if order.time_in_force not in TERMS.get(order.order_type, ()):
+            breaches += 1.0
+        if order.side not in ("buy", "sell"):
+            breaches += 1.0
+        part = abs(qty - round(qty)) > WHOLE
+        fractions = instrument is not None and instrument.fractionable and order.time_in_force == "day"
+        if qty <= 0.0 or (part and not fractions):
+            breaches += 1.0
+        tick = instrument.tick if instrument is not None else None
+        per_usd = 1.0 / float(tick) if tick is not None else (100.0 if price >= 1.0 else 10_000.0)
+        ticks = price * per_usd
+        if price <= 0.0 or abs(ticks - round(ticks)) > ticks * WHOLE:
+            breaches += 1.0
+        if held * order.direction < 0.0 and qty > abs(held) + WHOLE:
+            breaches += 1.0
+        return breaches
+
+
+class InSession(Rule):
+    """The market is open, or the order is one for the hours it is sent in."""
+
+    name = "session"
+    formula = (
+        "1 outside the exchange's session, unless the order is for an auction, or a limit order for extended "
+        "hours in a name that trades then"
+    )
+    source = "exchange calendar; the broker's order entry rules"
+    unknown = "never"
+    passing = True
+
+    def broken(self, order: Proposal, bounds: Bounds) -> float:
+        if order.in_session or order.time_in_force in AUCTIONS:
+            return 0.0
+        instrument = order.seen.instrument if order.seen is not None else None
+        early_or_late = order.extended_hours and order.order_type == "limit"
+        return 0.0 if early_or_late and instrument is not None and instrument.extended_hours else 1.0
+
+
+class Halted(Rule):
+    """The name trades: no halt, no pause."""
+
+    name = "halt"
+    formula = "1 if the newest status message says that it does not trade"
+    source = "SEC Rule 15c3-5(c)(2)(i); exchanges' status messages"
+    unknown = "never: messages come on a change only; a doubtful feed blocks new risk by itself"
+    passing = True
+
+    def broken(self, order: Proposal, bounds: Bounds) -> float:
+        return 1.0 if order.seen is not None and order.seen.halted else 0.0
+
+
+class PriceBands(Rule):
+    """The limit price is inside the price bands, and the name is not in a limit state."""
+
+    name = "luld"
+    formula = (
+        "breaches among: a buy above the upper band or a sell below the lower · the bid at or above the upper "
+        "band or the ask at or below the lower (limit state)"
+    )
+    source = "Limit Up-Limit Down plan (Reg NMS Rule 608)"
+    unknown = "never: without a published band the price collar holds alone"
+    passing = True
+
+    def broken(self, order: Proposal, bounds: Bounds) -> float:
+        band = order.seen.band if order.seen is not None else None
+        if band is None:
+            return 0.0
+        line, lower, upper = order.line, float(band.low), float(band.high)
+        outside = order.limit_price > upper if order.direction > 0.0 else order.limit_price < lower
+        limit_state = line.bid >= upper or 0.0 < line.ask <= lower
+        return float(outside) + float(limit_state)
+
+
+class ShortSaleRestriction(Rule):
+    """A restricted name is sold short only above the best bid."""
+
+    name = "short_sale"
+    formula = (
+        "1 if the order sells short at or below the bid a name that is restricted: by a message, or because it "
+        "was a tenth under the prior close today or in the last session"
+    )
+    source = "SEC Rule 201 of Regulation SHO (the alternative uptick rule)"
+    unknown = "for short sales: the risk snapshot does not say who fell, or the name is not in it"
+    passing = True
+
+    def broken(self, order: Proposal, bounds: Bounds) -> float:
+        if not order.sells_short():
+            return 0.0
+        order.modelled()
+        snapshot = order.exposure.snapshot
+        if snapshot is None or snapshot.restricted is None:
+            raise Unknown("the risk snapshot does not say which names fell by a tenth: propose again")
+        restricted = order.line.fell or (order.seen is not None and bool(order.seen.short_restricted))
+        return 1.0 if restricted and order.limit_price <= order.line.bid else 0.0
+
+
+class Borrow(Rule):
+    """What is sold short can be borrowed."""
+
+    name = "borrow"
+    formula = "1 if the order sells short a name that is not shortable or not easy to borrow"
+    source = "Regulation SHO Rule 203(b) (locate); the broker shorts easy-to-borrow names only"
+    unknown = "for short sales: the broker did not say whether it can be borrowed"
+
+    def broken(self, order: Proposal, bounds: Bounds) -> float:
+        if not order.sells_short():
+            return 0.0
+        instrument = order.seen.instrument if order.seen is not None else None
+        if instrument is None or instrument.shortable is None or instrument.borrow is None:
+            raise Unknown(f"whether {order.symbol} can be borrowed is unknown")
+        return 0.0 if instrument.shortable and instrument.borrow == "easy" else 1.0
+
+
+class ShortExposure(Limit):
+    """Worst-case value of one short position: sides that may be taken."""
+
+    name = "short_name"
+    formula = "max(0, −lowest value of the name) ÷ equity"
+    source = "the loss of a short has no bound; 0 forbids short sales"
+    unknown = "equity is unknown"
+
+    def measure(self, order: Proposal, bounds: Bounds) -> Measured:
+        equity = order.equity
+        before, after = order.line.low, order.low
+        return (
+            bounds["short_name"],
+            -before / equity if before < 0.0 else 0.0,
+            -after / equity if after < 0.0 else 0.0,
+        )
