@@ -253,8 +253,13 @@ class Known:
         return held != 0 and (held > 0) != (side == "buy")
 
     def busy(self) -> set[str]:
-        """Symbols with an order that may still fill, or one the ledger is being asked for."""
-        return {o.symbol for o in self.open_orders()} | {i.symbol for i in self.intents.values()}
+        """Symbols with an order being worked, or one the ledger is being asked for; protection apart."""
+        working = {o.symbol for o in self.open_orders() if o.purpose != "protect"}
+        return working | {i.symbol for i in self.intents.values()}
+
+    def protection(self, symbol: str) -> list[WorkingOrder]:
+        """Open stops and bracket legs of a name."""
+        return [o for o in self.open_orders() if o.purpose == "protect" and o.symbol == symbol]
 
     def volume(self, symbol: str) -> Decimal | None:
         """Average daily volume in shares, or None where the risk snapshot has none."""

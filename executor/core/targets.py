@@ -62,7 +62,11 @@ def work(known: Known, event: Timer) -> list[Command]:
     for order in known.open_orders():
         commands += _reprice(known, order, event)
     for chosen in _chosen(known, wanted, busy):
-        commands += propose(known, chosen.draft, chosen.work, chosen.target, event)
+        # The broker holds shares for their stop and takes no plain order against one: it goes first.
+        in_the_way = [] if chosen.draft.order_class else known.protection(chosen.draft.symbol)
+        commands += cancel_each(known, in_the_way, event.now_ns)
+        if not in_the_way:
+            commands += propose(known, chosen.draft, chosen.work, chosen.target, event)
     return commands
 
 

@@ -81,8 +81,8 @@ class World:
         targets = tuple(Target(f"{i:032x}", s, Decimal(w)) for i, (s, w) in enumerate(weights.items(), 1))
         self.engine.decide(
             Batch(
-                market_time=self.at, now_ns=self.now_ns, targets=targets, snapshot=risk or snapshot(),
-                **({"batch_id": "b1", "valid_until": CLOSE, "legs": {}} | fields),
+                market_time=self.at, now_ns=self.now_ns, snapshot=risk or snapshot(),
+                **({"batch_id": "b1", "valid_until": CLOSE, "legs": {}, "targets": targets} | fields),
             )
         )  # fmt: skip
 
@@ -93,7 +93,7 @@ class World:
             Timer(market_time=self.at, now_ns=self.now_ns, session_open=OPEN, session_close=CLOSE)
         )
 
-    def tell(self, kind: type[Event], **fields: Any) -> list[Command]:
+    def tell(self, kind: type[Event], /, **fields: Any) -> list[Command]:
         return self.engine.decide(kind(market_time=self.at, now_ns=self.now_ns, **fields))
 
     def accept(self, commands: list[Command]) -> list[Submit]:
