@@ -77,16 +77,36 @@ class Desk:
             o.broker_order_id: o.client_order_id for o in engine.orders.values() if o.broker_order_id
         }
         self.kill_file = settings.state_dir / "KILL"
+        self._carrying: set[asyncio.Task[None]] = set()
 
     async def tell(self, event: Event) -> None:
         """Let the engine decide, and carry its commands out in order, one event at a time."""
         async with self.turn:
-            pending = self.engine.decide(event)
-            while pending:
-                command, *pending = pending
-                answer = await self._carry_out(command)
-                if answer is not None:
-                    pending = self.engine.decide(answer) + pending
+            await self._work_off(self.engine.decide(event))
+
+    async def _work_off(self, pending: list[Command]) -> None:
+        while pending:
+            command, *pending = pending
+            answer = await self._carry_out(command)
+            if answer is not None:
+                pending = self.engine.decide(answer) + pending
+
+    def observe(self, event: Event) -> None:
+        """Market data: decided at once, in the order it came; what it leads to is carried out in turn."""
+        commands = self.engine.decide(event)
+        if commands:
+            task = asyncio.get_running_loop().create_task(self._carry_out_all(commands))
+            self._carrying.add(task)
+            task.add_done_callback(self._carried)
+
+    async def _carry_out_all(self, commands: list[Command]) -> None:
+        async with self.turn:
+            await self._work_off(commands)
+
+    def _carried(self, task: asyncio.Task[None]) -> None:
+        self._carrying.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.fail(error)
 
     async def _carry_out(self, command: Command) -> Event | None:
         match command:

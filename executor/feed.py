@@ -1,75 +1,85 @@
-"""Live quotes, through alpaca-py's stock stream, handed on as events of the core."""
+"""Market data as events of the core: vendor records in, events out, nothing else."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from alpaca.data.live import StockDataStream
+from executor.core.events import Event, PriceBand, Quote, Trade, TradingStatus
+from market.streams import polygon
 
-from executor.clock import MarketClock
-from executor.core.events import Quote
-from executor.settings import Settings
-
-
-class Feed:
-    """Quotes of the names that are traded or held.
-
-    ``last_ns`` is when the last quote of any name came (monotonic): the feed's age.
-    """
-
-    def __init__(self, settings: Settings, clock: MarketClock, sink: Callable[[Quote], None]) -> None:
-        self._clock = clock
-        self._sink = sink
-        self._replayed = settings.environment == "replay"
-        self.last_ns: int | None = None
-        self.symbols: set[str] = set()
-        self.stream = StockDataStream(
-            settings.broker.key_id.get_secret_value(),
-            settings.broker.secret_key.get_secret_value(),
-            raw_data=True,
-            url_override=settings.feed.stream_url,
-        )
-
-    def subscribe(self, symbols: Iterable[str]) -> None:
-        """Add names. Must run outside the stream's own event loop once it is running."""
-        fresh = sorted(set(symbols) - self.symbols)
-        if fresh:
-            self.symbols.update(fresh)
-            self.stream.subscribe_quotes(self._on_quote, *fresh)
-
-    async def _on_quote(self, raw: dict[str, Any]) -> None:
-        now_ns = self._clock.now_ns()
-        quote = quote_event(raw, self._clock.now(), now_ns, replayed=self._replayed)
-        if quote is not None:
-            self.last_ns = now_ns
-            self._sink(quote)
+Translate = Callable[[Any, dt.datetime, int, bool], Event | None]
 
 
-def quote_event(raw: dict[str, Any], market_now: dt.datetime, now_ns: int, *, replayed: bool) -> Quote | None:
-    """A raw quote message as an event; None for one with a price that is no finite, non-negative number.
+def quote_event(record: Any, market_now: dt.datetime, now_ns: int, replayed: bool) -> Quote | None:
+    """A quote record as an event; None for one with a price that is no finite, non-negative number.
 
     In a replay the venue's clock runs faster than delivery, so age counts from receipt only.
     """
-    try:
-        bid, ask = Decimal(repr(raw["bp"])), Decimal(repr(raw["ap"]))
-        stamp = raw["t"]
-        at = dt.datetime.fromtimestamp(stamp.seconds + stamp.nanoseconds / 1e9, dt.UTC)
-        sizes = int(raw["bs"]), int(raw["as"])
-    except (KeyError, ArithmeticError, ValueError, TypeError, AttributeError):
+    bid, ask = record.bid, record.ask
+    if not (bid >= 0 and ask >= 0 and math.isfinite(bid + ask)):
         return None
-    if not (bid.is_finite() and ask.is_finite() and bid >= 0 and ask >= 0):
-        return None
-    age_ms = 0.0 if replayed else (market_now - at).total_seconds() * 1e3
+    at = record.at
     return Quote(
         market_time=at,
         now_ns=now_ns,
-        symbol=raw["S"],
-        bid=bid,
-        ask=ask,
-        bid_size=sizes[0],
-        ask_size=sizes[1],
-        age_at_receipt_ms=age_ms,
+        symbol=record.symbol,
+        bid=Decimal(repr(bid)),
+        ask=Decimal(repr(ask)),
+        bid_size=int(record.bid_size),
+        ask_size=int(record.ask_size),
+        age_at_receipt_ms=0.0 if replayed else (market_now - at).total_seconds() * 1e3,
     )
+
+
+def trade_event(record: Any, market_now: dt.datetime, now_ns: int, replayed: bool) -> Trade | None:
+    """A print; None for one whose price or size is no positive number."""
+    if not (record.price > 0 and record.size > 0 and math.isfinite(record.price + record.size)):
+        return None
+    return Trade(
+        market_time=record.at,
+        now_ns=now_ns,
+        symbol=record.symbol,
+        price=Decimal(repr(record.price)),
+        size=int(record.size),
+        trade_id=str(record.trade_id),
+    )
+
+
+def status_event(record: Any, market_now: dt.datetime, now_ns: int, replayed: bool) -> TradingStatus:
+    """A halt, pause or resumption, in the tape's own codes."""
+    return TradingStatus(
+        market_time=record.at, now_ns=now_ns, symbol=record.symbol, code=record.code, reason=record.reason
+    )
+
+
+def band_event(record: Any, market_now: dt.datetime, now_ns: int, replayed: bool) -> Event | None:
+    """A price band; Polygon tells pauses with it, which are statuses here. None for a band without prices."""
+    indicators = getattr(record, "indicators", ())
+    for indicator, code in ((polygon.HALT, "H"), (polygon.RESUME, "T")):
+        if indicator in indicators:
+            return TradingStatus(
+                market_time=record.at, now_ns=now_ns, symbol=record.symbol, code=code, reason="LUDP"
+            )
+    if not (0 < record.low < record.high and math.isfinite(record.high)):
+        return None
+    return PriceBand(
+        market_time=record.at,
+        now_ns=now_ns,
+        symbol=record.symbol,
+        low=Decimal(repr(record.low)),
+        high=Decimal(repr(record.high)),
+        indicator=getattr(record, "indicator", ""),
+    )
+
+
+TRANSLATE: dict[str, Translate] = {
+    "quote": quote_event,
+    "trade": trade_event,
+    "status": status_event,
+    "band": band_event,
+}
+"""Kind of record → its translation."""

@@ -1,19 +1,27 @@
-"""The live feed watched: which names, how old the last quote is, and who is told when none comes."""
+"""The live feeds watched: which is in use, which names are fit to be traded on, and who is told.
+
+The primary feed is used while it lives, the backup while it does not. What changes is told to the core
+as feed states: of the whole (no feed lives), and of a name (stale, its gap not filled yet, or the two
+vendors disagree about its price).
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from executor.core.events import Quote
+from executor.core.events import Feed, FeedState
 from executor.desk import Desk
-from executor.feed import Feed
+from executor.feed import TRANSLATE
+from executor.feed_link import FeedLink
+from market.streams.failover import CrossCheck, Failover
+from market.streams.liveness import Life
 
 
 class FeedWatch:
-    """Subscribes names as they are needed and says once that quotes have stopped.
+    """Subscribes names as they are needed, hands events to the core, and judges the feeds.
 
     Parameters
     ----------
@@ -23,51 +31,127 @@ class FeedWatch:
 
     def __init__(self, desk: Desk, guard: Callable[[Awaitable[Any], str], Coroutine[Any, Any, None]]) -> None:
         self.desk = desk
-        self.feed = Feed(desk.settings, desk.clock, self._on_quote)
+        settings = desk.settings
+        self._replayed = settings.environment == "replay"
+        vendors = {"primary": settings.feed.primary, "backup": settings.feed.backup}
+        self.links = {
+            role: FeedLink(settings, vendor, desk.day, self._sink(role))
+            for role, vendor in vendors.items()
+            if vendor
+        }
+        self.symbols: set[str] = set()
+        self.failover = Failover()
+        self.cross = CrossCheck()
+        self.last_ns: int | None = None
         self._guard = guard
-        self._task: asyncio.Task[None] | None = None
-        self._since: int | None = None
-        self._stale = False
-
-    def _on_quote(self, quote: Quote) -> None:
-        self.desk.engine.decide(quote)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._told: dict[str | None, tuple[Feed, str]] = {}
+        self._alerted = False
 
     async def watch(self, symbols: set[str]) -> None:
-        """Subscribe these names too; the first ones start the stream."""
-        # The SDK waits on its own loop when it subscribes, so it must be called from another thread.
-        first = not self.feed.symbols
-        await asyncio.to_thread(self.feed.subscribe, symbols)
-        if first and symbols:
-            self._since = self.desk.clock.now_ns()
-            self._task = asyncio.create_task(self._guard(self.feed.stream._run_forever(), "quotes"))
+        """Subscribe these names too; the first ones start the feeds."""
+        self.symbols |= symbols
+        for link in self.links.values():
+            link.watch(symbols)
+        if symbols and not self._tasks:
+            self._tasks = [
+                asyncio.create_task(self._guard(link.run(), f"{link.vendor} feed"))
+                for link in self.links.values()
+            ]
 
     async def look(self) -> None:
-        """Say once that quotes stopped in the session; the quote-age limit itself refuses new risk."""
-        age = self.age_ms()
-        open_now = self.desk.day.is_open
-        limit = self.desk.engine.limits["quote_age_s"]
-        if age is None and self._since is not None:
-            age = (self.desk.clock.now_ns() - self._since) // 1_000_000  # never a quote since we asked
-        stale = bool(self.feed.symbols) and open_now and age is not None and age > 1000 * limit
-        if stale and not self._stale:
-            title = f"No quote for {age / 1000:.0f} s" if age is not None else "No quote"
+        """Judge the feeds, tell the core what has changed, and a person when nothing comes in the session."""
+        if not self.symbols:
+            return
+        self._choose()
+        for symbol, (state, detail) in self._states().items():
+            if self._told.get(symbol, (Feed.LIVE, ""))[0] is not state:
+                await self.desk.tell(
+                    FeedState(
+                        **self.desk.day.stamp(),
+                        feed=self._vendor(),
+                        state=state,
+                        symbol=symbol,
+                        detail=detail,
+                    )
+                )
+                self._told[symbol] = (state, detail)
+        await self._alert_silence()
+
+    def age_ms(self) -> int | None:
+        """Milliseconds since the last record that was used; None before the first."""
+        return None if self.last_ns is None else (self.desk.clock.now_ns() - self.last_ns) // 1_000_000
+
+    async def close(self) -> None:
+        """Stop the feeds."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for link in self.links.values():
+            await link.close()
+
+    # ------------------------------------------------------------------ inside
+
+    def _sink(self, role: str) -> Callable[[Any], None]:
+        def take(record: Any) -> None:
+            if record.kind == "quote" and len(self.links) > 1:
+                self.cross.quote(role, record.symbol, record.bid, record.ask, time.monotonic())
+            if (self.failover.active or "primary") != role:
+                return
+            translate = TRANSLATE.get(record.kind)
+            # Volume that is not the whole market's is no volume to take a share of.
+            if translate is None or (record.kind == "trade" and not self.links[role].consolidated):
+                return
+            clock = self.desk.clock
+            now_ns = clock.now_ns()
+            event = translate(record, clock.now(), now_ns, self._replayed)
+            if event is not None:
+                self.last_ns = now_ns
+                self.desk.observe(event)
+
+        return take
+
+    def _choose(self) -> None:
+        backup = self.links.get("backup")
+        self.failover.judge(
+            primary_live=self.links["primary"].live,
+            backup_live=backup is not None and backup.live,
+            now_s=time.monotonic(),
+        )
+
+    def _vendor(self) -> str:
+        return self.links[self.failover.active or "primary"].vendor
+
+    def _states(self) -> dict[str | None, tuple[Feed, str]]:
+        """State of the whole (None) and of each name on the feed in use."""
+        role = self.failover.active
+        if role is None:
+            return {None: (Feed.DOWN, "; ".join(f"{x.vendor} {x.why}" for x in self.links.values()))}
+        link = self.links[role]
+        states: dict[str | None, tuple[Feed, str]] = {None: (Feed.LIVE, "")}
+        apart = set(self.cross.disagreeing(time.monotonic())) if len(self.links) > 1 else set()
+        for symbol in self.symbols:
+            life = link.life(symbol)
+            if symbol in apart:
+                states[symbol] = (Feed.CROSSED, "the two vendors disagree about its price")
+            elif life is Life.STALE:
+                states[symbol] = (Feed.STALE, "silent for longer than it ever is")
+            elif life is Life.HEALING:
+                states[symbol] = (Feed.STALE, "the gap after a reconnect is not filled yet")
+            else:
+                states[symbol] = (Feed.LIVE, "")
+        return states
+
+    async def _alert_silence(self) -> None:
+        ages = [link.age_s() for link in self.links.values()]
+        age = min((a for a in ages if a is not None), default=None)
+        limit = float(self.desk.engine.limits["quote_age_s"])
+        silent = self.desk.day.is_open and age is not None and age > limit
+        if silent and not self._alerted:
             await self.desk.journal.alert(
                 "critical",
                 "feed_stale",
-                title,
-                f"{len(self.feed.symbols)} names are watched; no new risk is taken.",
+                f"No quote for {age:.0f} s",
+                f"{len(self.symbols)} names are watched; no new risk is taken.",
             )
-        self._stale = stale
-
-    def age_ms(self) -> int | None:
-        """Milliseconds since the last quote of any name; None before the first."""
-        last = self.feed.last_ns
-        return None if last is None else (self.desk.clock.now_ns() - last) // 1_000_000
-
-    async def close(self) -> None:
-        """Stop the stream."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-        with contextlib.suppress(Exception):
-            await asyncio.wait_for(self.feed.stream.close(), 2)
+        self._alerted = silent

@@ -43,9 +43,13 @@ class BrokerSettings(_Section):
 
 
 class FeedSettings(_Section):
-    """Where live quotes come from."""
+    """Where live data come from: a primary feed, and a backup that takes over while it is down."""
 
+    primary: Literal["alpaca", "polygon"] = "alpaca"
+    backup: Literal["", "alpaca", "polygon"] = ""
     stream_url: str = "wss://stream.data.alpaca.markets/v2/iex"
+    data_url: str = "https://data.alpaca.markets"
+    polygon_stream_url: str = "wss://socket.massive.com/stocks"
     polygon_url: str = "https://api.polygon.io"
     polygon_key: SecretStr = SecretStr("")
 

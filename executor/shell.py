@@ -182,10 +182,7 @@ class Executor:
             log.exception("%s failed", name)
             failure: BaseException = error
         else:
-            # None of them ends by itself. The SDK's quote stream does, when the plan forbids the feed.
-            failure = ExecutorError(
-                f"{name} ended; for quotes, check that the plan covers {self.settings.feed.stream_url}"
-            )
+            failure = ExecutorError(f"{name} ended by itself")
         self._fail(failure)
 
     def _fail(self, error: BaseException) -> None:

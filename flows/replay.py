@@ -88,6 +88,7 @@ def trade(
         "SALLYPORT_BROKER__URL": str(venue["rest_url"]),
         "SALLYPORT_BROKER__STREAM_URL": str(venue["trading_stream_url"]),
         "SALLYPORT_FEED__STREAM_URL": str(venue["data_stream_url"]),
+        "SALLYPORT_FEED__DATA_URL": str(venue["data_rest_url"]),
         "APCA_API_KEY_ID": str(venue["key_id"]),
         "APCA_API_SECRET_KEY": str(venue["secret_key"]),
     }

@@ -185,16 +185,17 @@ _LOOSE = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _ONE = msgspec.msgpack.Decoder(_Message)
 _ENCODE = msgspec.msgpack.Encoder().encode
 
-FATAL = frozenset({402, 406, 408, 409, 410, 411})
-"""Error codes after which asking again in the same words cannot help; 406 is another session of ours."""
+FATAL = frozenset({402, 408, 409, 410, 411})
+"""Error codes after which asking again in the same words cannot help. 406, too many connections, can be our
+own last session, which the vendor notices to be dead only after a minute and a half."""
 
 
 class Alpaca:
     """The client's side of the conversation. Raises ``ValueError`` for a channel that does not exist."""
 
-    name = "alpaca"
+    name: ClassVar[str] = "alpaca"
     headers: ClassVar[dict[str, str]] = {"Content-Type": "application/msgpack"}
-    binary = True
+    binary: ClassVar[bool] = True
 
     def __init__(self, key: str, secret: str, *, channels: Iterable[str] = ("trades", "quotes", "statuses")):
         unknown = sorted(set(channels) - set(CHANNELS))
@@ -254,6 +255,5 @@ class Alpaca:
 
 _WAY_OUT = {
     402: "; check the key and secret",
-    406: "; another program uses this key's only session: stop it",
     409: "; the plan does not cover this feed: choose iex, or change the plan",
 }

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 from picows import WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
-from market.streams.conversation import Dialect
+from market.streams.conversation import Dialect, Refused
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +91,7 @@ class Connection:
         self._jitter = jitter
         self._transport: WSTransport | None = None
         self._failures = 0
+        self._welcome = False
 
     # ------------------------------------------------------------------ names
 
@@ -111,7 +112,10 @@ class Connection:
     # ------------------------------------------------------------------ life
 
     async def run(self) -> None:
-        """Connect, and connect again whenever it ends. Raises :class:`Refused` when that cannot help."""
+        """Connect, and connect again whenever it ends.
+
+        Raises :class:`Refused` when that cannot help: a vendor that has had us before is asked again.
+        """
         while True:
             began = time.monotonic()
             try:
@@ -119,6 +123,10 @@ class Connection:
                 reason = "the peer closed"
             except (OSError, WSError, TimeoutError, msgspec.DecodeError) as error:
                 reason = f"{type(error).__name__}: {error}"
+            except Refused as error:
+                if not self._welcome:
+                    raise
+                reason = str(error)
             finally:
                 self._hang_up()
             self._failures = 0 if time.monotonic() - began > SETTLED_S else self._failures + 1
@@ -220,6 +228,7 @@ class Connection:
         if said.ready:
             self._send(self.dialect.subscribe(self.symbols))
             self.last_data = time.monotonic()  # silence is counted from here
+            self._welcome = True
             self._enter(Phase.READY, "authenticated")
 
     def _send(self, frames: Iterable[bytes]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from market.errors import MarketError
 
@@ -28,9 +28,9 @@ class Said:
 class Dialect(Protocol):
     """One vendor's words: how to greet, authenticate, subscribe, and read frames."""
 
-    name: str
-    headers: dict[str, str]
-    binary: bool
+    name: ClassVar[str]
+    headers: ClassVar[dict[str, str]]
+    binary: ClassVar[bool]
 
     def hello(self) -> bytes | None:
         """First frame from us, if we speak first."""

@@ -119,9 +119,9 @@ _ONE = msgspec.json.Decoder(_Message)
 class Polygon:
     """The client's side of the conversation. ``key`` is the API key."""
 
-    name = "polygon"
+    name: ClassVar[str] = "polygon"
     headers: ClassVar[dict[str, str]] = {}
-    binary = False
+    binary: ClassVar[bool] = False
 
     def __init__(self, key: str, *, channels: Iterable[str] = ("trades", "quotes", "lulds")) -> None:
         unknown = sorted(set(channels) - set(TOPICS))
@@ -169,9 +169,7 @@ class Polygon:
                 return Said(ready=True)
             case _Status(status="auth_failed", message=text):
                 raise Refused(f"polygon refuses the key: {text}; check POLYGON_API_KEY")
-            case _Status(status="max_connections", message=text):
-                raise Refused(f"polygon refuses another connection: {text}; stop the other program")
-            case _Status(status="error" | "auth_timeout", message=text):
+            case _Status(status="error" | "auth_timeout" | "max_connections", message=text):
                 return Said(error=text)
             case _Status():
                 return Said()

@@ -132,6 +132,7 @@ def environment(ready: dict[str, Any], ledger: Ledger, folder: Path) -> dict[str
         "SALLYPORT_BROKER__URL": ready["rest_url"],
         "SALLYPORT_BROKER__STREAM_URL": ready["trading_stream_url"],
         "SALLYPORT_FEED__STREAM_URL": ready["data_stream_url"],
+        "SALLYPORT_FEED__DATA_URL": ready["data_rest_url"],
         "APCA_API_KEY_ID": ready["key_id"],
         "APCA_API_SECRET_KEY": ready["secret_key"],
         "SALLYPORT_CONFIG": str(folder / "none.toml"),

@@ -34,6 +34,16 @@ async def until(condition: Callable[[], Any], what: str) -> None:
         await asyncio.sleep(0.01)
 
 
+async def play_until(venue: RehearsalVenue, condition: Callable[[], Any], what: str) -> None:
+    """Move the stepped venue on until the condition holds: a subscription is obeyed some time after it is sent."""
+    for _ in range(200):
+        if condition():
+            return
+        await asyncio.to_thread(venue.advance, 5)
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"not within a thousand seconds of the venue: {what}")
+
+
 class Taken:
     """What a connection told, with the task it runs in."""
 
@@ -106,11 +116,7 @@ async def test_alpacas_records_are_what_the_sdk_decodes(venue: RehearsalVenue) -
     async with ours.running():
         await until(lambda: ours.connection.phase is Phase.READY, "ready")
         await until(lambda: sdk.stream._running, "the SDK is ready")
-        for _ in range(20):  # both are subscribed somewhere in here
-            await asyncio.to_thread(venue.advance, 5)
-            if sdk.quotes and ours.of("quote"):
-                break
-            await asyncio.sleep(0.05)
+        await play_until(venue, lambda: sdk.quotes and ours.of("quote"), "both are subscribed")
         since = max(q.at for q in ours.of("quote")) + dt.timedelta(seconds=5)
         await asyncio.to_thread(venue.advance, 90)
         await until(
@@ -146,8 +152,7 @@ async def test_polygons_records_come_with_the_same_names(venue: RehearsalVenue) 
     ours.connection.want(NAMES)
     async with ours.running():
         await until(lambda: ours.connection.phase is Phase.READY, "ready")
-        await asyncio.to_thread(venue.advance, 30)
-        await until(lambda: ours.of("quote") and ours.of("trade"), "quotes and trades")
+        await play_until(venue, lambda: ours.of("quote") and ours.of("trade"), "quotes and trades")
         quote, trade = ours.of("quote")[-1], ours.of("trade")[-1]
     assert {quote.symbol, trade.symbol} <= set(NAMES)
     assert 0 < quote.bid <= quote.ask
@@ -166,11 +171,9 @@ async def test_names_asked_for_later_come_too_and_dropped_ones_stop(venue: Rehea
         await until(lambda: ours.connection.phase is Phase.READY, "ready")
         ours.connection.want(["KO"])
         ours.connection.drop(["AAPL"])
-        await asyncio.to_thread(venue.advance, 5)
-        await until(lambda: any(q.symbol == "KO" for q in ours.records), "KO")
+        await play_until(venue, lambda: any(q.symbol == "KO" for q in ours.records), "KO")
         ours.records.clear()
-        await asyncio.to_thread(venue.advance, 30)
-        await until(lambda: ours.records, "more")
+        await play_until(venue, lambda: len(ours.records) > 5, "more")
     assert {q.symbol for q in ours.records} == {"KO"}
 
 
@@ -199,8 +202,7 @@ async def test_a_cut_connection_comes_back_with_every_name(venue: RehearsalVenue
             await until(lambda connects=connects: ours.connection.connects > connects, "a new connection")
             await until(lambda: ours.connection.phase is Phase.READY, "ready again")
         ours.records.clear()
-        await asyncio.to_thread(venue.advance, 30)
-        await until(lambda: {q.symbol for q in ours.records} == set(NAMES), "every name")
+        await play_until(venue, lambda: {q.symbol for q in ours.records} == set(NAMES), "every name")
 
 
 async def test_a_mute_peer_is_left(venue: RehearsalVenue) -> None:
@@ -213,6 +215,15 @@ async def test_a_mute_peer_is_left(venue: RehearsalVenue) -> None:
     async with ours.running():  # the stepped venue says nothing by itself
         await until(lambda: ours.connection.connects >= 2, "a second connection")
     assert any("no data for" in reason for _, reason in ours.phases)
+
+
+async def test_a_vendor_that_has_had_us_before_is_asked_again_when_it_refuses() -> None:
+    refusal = msgpack.packb([{"T": "error", "code": 402, "msg": "auth failed"}])
+    async with scripted((WSMsgType.BINARY, refusal, True)) as url:  # welcome, and then refused
+        ours = Taken(url, alpaca.Alpaca("k", "s"))
+        async with ours.running() as task:
+            await until(lambda: ours.connection.connects >= 2, "another try")
+            assert not task.done()
 
 
 class Scripted(WSListener):
