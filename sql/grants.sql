@@ -55,13 +55,14 @@ GRANT EXECUTE ON FUNCTION
   TO sallyport_executor;
 
 GRANT INSERT ON ledger.data_set, ledger.validation_run, ledger.model_version, ledger.risk_snapshot,
-  ledger.signal_batch, ledger.signal TO sallyport_flow_writer;
+  ledger.signal_batch, ledger.signal, ledger.finding TO sallyport_flow_writer;
 GRANT INSERT, UPDATE ON ledger.instrument TO sallyport_flow_writer;
 GRANT UPDATE (metrics, walk_forward_path) ON ledger.model_version TO sallyport_flow_writer;
 GRANT UPDATE (delivered_at, attempts, last_error) ON ledger.alert TO sallyport_flow_writer;
 GRANT EXECUTE ON FUNCTION ledger.append_audit(text, text, text), ledger.append_audit_many(text, text[], text[]) TO sallyport_flow_writer, sallyport_approver;
 
 GRANT INSERT ON ledger.approval TO sallyport_approver;
+GRANT EXECUTE ON FUNCTION ledger.overrule_finding(text, text, text, boolean) TO sallyport_approver;
 GRANT UPDATE (state) ON ledger.signal_batch TO sallyport_approver;
 
 GRANT EXECUTE ON FUNCTION ledger.kill(text, text, boolean) TO sallyport_risk_admin, sallyport_sentinel;

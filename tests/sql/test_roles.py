@@ -106,7 +106,7 @@ EXECUTOR = {"take_over", "heartbeat", "tighten", "kill", "claim_batch", "finish_
 MAY = {
     "executor": EXECUTOR,
     "flow_writer": {"append_audit", "append_audit_many", "raise_alert"},
-    "approver": {"append_audit", "append_audit_many", "raise_alert"},
+    "approver": {"append_audit", "append_audit_many", "raise_alert", "overrule_finding"},
     "risk_admin": {"kill", "rearm", "set_limits", "propose_limits", "confirm_limits", "register_approver",
                    "revoke_approver", "record_adjustment", "record_drill", "raise_alert", "record_anchor"},
     "sentinel": {"kill", "raise_alert", "record_anchor"},
