@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from executor.book_cli import book_app
 from executor.record_cli import approvers_app, audit_app, ledger_app, limits_app
+from executor.simulate_cli import simulate
 from executor.venue_cli import venue_app
 
 if TYPE_CHECKING:
@@ -194,24 +196,6 @@ def status() -> None:
 
     with ledger_of(load_settings()) as ledger, ledger.session() as session:
         Console().print(render(read_status(session)))
-
-
-@app.command()
-def explain(
-    thing: Annotated[
-        str,
-        typer.Argument(help="Order (our id or the broker's), fill or signal, or its beginning; or a symbol."),
-    ],
-    day: Annotated[
-        dt.datetime | None, typer.Argument(formats=["%Y-%m-%d"], help="With a symbol: the session.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, keys as in docs/explain.md.")] = False,
-) -> None:
-    """The whole story of one order, fill or signal: why it was, what happened, what it cost, what proves it."""
-    from executor.explain import explain as tell
-    from executor.settings import load_settings
-
-    tell(load_settings(), thing, day.date() if day else None, as_json=as_json)
 
 
 @app.command()
@@ -480,6 +464,8 @@ def signals_submit(
 
 # ---------------------------------------------------------------- ledger, audit, limits, approvers
 
+app.command()(simulate)
+app.add_typer(book_app)
 app.add_typer(venue_app, name="venue")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(audit_app, name="audit")

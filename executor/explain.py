@@ -7,13 +7,11 @@ import json
 
 import typer
 from rich.console import Console
-from sqlalchemy import text
 from sqlmodel import Session
 
-from executor.errors import InputError, RefusedError
+from executor.errors import InputError
+from executor.reading import reading
 from executor.settings import Settings
-from sql.ledger import Ledger
-from sql.server import ledger_url
 from sql.story import plain, tell
 from sql.subject import CANDIDATES_MAX, PREFIX_CHARS_MIN, Subject, find, find_by_day
 
@@ -23,19 +21,8 @@ WIDTH_MAX = 140
 
 def explain(settings: Settings, asked: str, day: dt.date | None, *, as_json: bool) -> None:
     """Print the story of an order, a fill or a signal; nothing is written, the ledger is not migrated."""
-    secret = settings.database_url
-    ledger = Ledger(ledger_url(settings.state_dir, secret.get_secret_value() if secret else None))
-    try:
-        with ledger.session() as session:
-            if session.execute(text("SELECT to_regclass('ledger.v_messages')")).scalar_one() is None:
-                raise RefusedError(
-                    "this ledger is empty or older than this build; run: executor ledger upgrade"
-                )
-            subject = _the_one(session, asked.strip(), day)
-        with ledger.session() as session:
-            story = tell(session, subject)
-    finally:
-        ledger.close()
+    with reading(settings) as session:
+        story = tell(session, _the_one(session, asked.strip(), day))
     if as_json:
         typer.echo(json.dumps(plain({"asked": asked} | story), indent=2))
         return

@@ -27,8 +27,11 @@ FORMAT = 1
 
 
 def tell(session: Session, subject: Subject) -> Row:
-    """The story of a subject that :func:`sql.subject.find` found, as plain values."""
-    session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+    """The story of a subject that :func:`sql.subject.find` found, as plain values.
+
+    The transaction should see one state of the ledger (repeatable read), or a running executor may write
+    between two looks.
+    """
     session.execute(text("SET LOCAL search_path = ledger, pg_catalog"))
     read = Reader(session)
     signal_id, batch_id, orders, refused = _members(read, subject)
