@@ -17,6 +17,7 @@ from market.venue.halts import Halts
 from market.venue.market_feed import Special
 from market.venue.order_entry import parse_order
 from market.venue.refusals import Refusal
+from market.venue.set_aside import stop_orders, suspend_orders
 from market.venue.tape import Bar, Print
 from market.venue.timestamps import MILLISECOND, MINUTE, SECOND, new_york
 
@@ -25,7 +26,16 @@ if TYPE_CHECKING:
 
 # What changes the exchange itself, and so has to be in the journal for a replay.
 CORE_KINDS = frozenset(
-    {"foreign_order", "bust_execution", "correct_execution", "block_trading", "halt", "market_halt"}
+    {
+        "foreign_order",
+        "bust_execution",
+        "correct_execution",
+        "block_trading",
+        "halt",
+        "market_halt",
+        "suspend_order",
+        "stop_order",
+    }
 )
 
 
@@ -135,6 +145,14 @@ class Effects:
         self._server.distortions.positions[parameters["account"]] = (
             parameters["symbol"], str(parameters["factor"]), until,
         )  # fmt: skip
+
+    def _suspend_order(self, parameters: dict[str, Any], t: int) -> None:
+        until = t + int(parameters["seconds"] * SECOND)
+        suspend_orders(self._server.exchange, parameters["account"], parameters["symbol"], until, t)
+
+    def _stop_order(self, parameters: dict[str, Any], t: int) -> None:
+        until = t + int(parameters["seconds"] * SECOND)
+        stop_orders(self._server.exchange, parameters["account"], parameters["symbol"], until, t)
 
     def _block_trading(self, parameters: dict[str, Any], t: int) -> None:
         self._server.exchange.accounts[parameters["account"]].trading_blocked = bool(parameters["on"])

@@ -76,6 +76,10 @@ KINDS: dict[str, Kind] = {
     "unknown_status": Kind(UPDATE, "an order status nobody documents", {"status": "under_review"}, ""),
     # orders
     "reject_after_new": Kind(ORDER, "reject it so many venue seconds after it was acknowledged", {"seconds": 1.0}, "F9"),
+    "suspend_order": Kind(NOW, "an account's working orders in a symbol are suspended for so many venue seconds",
+                          {"account": 0, "symbol": None, "seconds": 60.0}),
+    "stop_order": Kind(NOW, "they are stopped: a trade at their price or better is guaranteed, so many venue seconds later",
+                       {"account": 0, "symbol": None, "seconds": 5.0}),
     "stuck_cancel": Kind(CANCEL, "pending_cancel for so many venue seconds", {"seconds": 120.0}, "F11"),
     "fill_wins_cancel": Kind(CANCEL, "the rest is filled before the cancel takes effect", {}, "F10"),
     "cancel_rejected": Kind(CANCEL, "the cancel is refused later: order_cancel_rejected", {}, "F10"),

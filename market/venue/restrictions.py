@@ -19,7 +19,7 @@ from market.venue.breakers import INDEX, LEVELS, market_stops
 from market.venue.decimals import PRICE_SCALE, to_price
 from market.venue.luld import PriceLimits, half_width, price_limits
 from market.venue.matching import Book
-from market.venue.orders import Order
+from market.venue.set_aside import suspend, take_up
 from market.venue.stops import Stop, with_holes
 from market.venue.tape import SymbolTape
 from market.venue.timestamps import NEVER, SECOND
@@ -258,34 +258,15 @@ class Restrictions:
         if stop is not None and not book.halted:
             book.halt()
             self._exchange.note("status", t, {"symbol": symbol, "code": stop.code, "trading": False})
-            self._suspend(book, t)
+            if self._exchange.rules.halted_orders == "suspended":
+                for order in list(book.orders.values()):
+                    suspend(self._exchange, order, t)
         elif stop is None and book.halted:
             self._exchange.note("status", t, {"symbol": symbol, "code": "", "trading": True})
-            self._take_up(book, t)
+            for order in list(book.orders.values()):
+                take_up(self._exchange, order, t)
             book.resume(t)
             self._exchange.watch(book)
-
-    def _suspend(self, book: Book, t: int) -> None:
-        if self._exchange.rules.halted_orders == "suspended":
-            for order in list(book.orders.values()):
-                self.suspend(order, t)
-
-    def suspend(self, order: Order, t: int) -> None:
-        """The exchange sets a working order aside: it is open and does not trade."""
-        if order.status in ("new", "partially_filled"):
-            order.move("suspended", t)
-            self._exchange.emit(order, "suspended", t)
-
-    def _take_up(self, book: Book, t: int) -> None:
-        for order in list(book.orders.values()):
-            self.take_up(order, t)
-
-    def take_up(self, order: Order, t: int) -> None:
-        """A suspended order works again."""
-        if order.status == "suspended":
-            self._exchange.intake.restate(order, t)
-        elif order.before_pending == "suspended":
-            order.before_pending = "partially_filled" if order.filled_qty else "new"
 
     def _note_bands(self, symbol: str, t: int) -> None:
         bands = self.of(symbol).limits.at(t)
