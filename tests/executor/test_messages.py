@@ -21,6 +21,7 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from websockets.asyncio.server import ServerConnection, serve
 
+from executor import message_log
 from executor.broker import Broker
 from executor.core.orders import Evidence
 from executor.errors import ExecutorError
@@ -108,6 +109,24 @@ def test_an_outage_of_the_ledger_loses_no_message_and_doubles_none(ledger: Ledge
         messages.keep(late)
         messages.keep(BrokerMessage("trade_updates", "in", b"after"))
     assert [row.body for row in stored(ledger)] == [b"early", b"late", b"after"]
+    assert not Spool(tmp_path).waiting
+
+
+def test_a_ledger_that_hangs_holds_nothing_up_and_has_each_message_once_in_the_end(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(message_log, "KEEP_S", 0.2)
+    with closing(MessageLog(ledger.url, tmp_path)) as messages:
+        messages.keep(BrokerMessage("trade_updates", "in", b"before"))
+        with ledger.session() as session:
+            session.execute(text("SELECT 1 FROM ledger.audit_head FOR UPDATE"))  # nobody can append now
+            messages.keep(BrokerMessage("trade_updates", "in", b"meanwhile"))
+            assert Spool(tmp_path).waiting, "on the disk, since the ledger does not answer"
+            messages.keep(BrokerMessage("trade_updates", "in", b"and again"))
+        monkeypatch.setattr(message_log, "KEEP_S", 30)
+        messages._down_until = 0.0
+        messages.keep(BrokerMessage("trade_updates", "in", b"after"))
+    assert [row.body for row in stored(ledger)] == [b"before", b"meanwhile", b"and again", b"after"]
     assert not Spool(tmp_path).waiting
 
 
