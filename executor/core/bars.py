@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from math import isfinite
+from math import ceil, floor, isfinite
 
 from executor.core.events import Bars, Quote
+
+ROUNDING = 1e-6
+"""Of a tick: less is a float's rounding."""
 
 
 def quote_of(bars: Bars, column: int) -> Quote | None:
@@ -17,21 +20,16 @@ def quote_of(bars: Bars, column: int) -> Quote | None:
     if not isfinite(close) or close <= 0:
         return None
     half = close * spread / 2 if isfinite(spread) else 0.0
-    places = 2 if close >= 1 else 4
-    step = 10.0**-places
-    bid = round(close - half, places) if half < step else _floor(close - half, step)
-    ask = round(close + half, places) if half < step else -_floor(-close - half, step)
+    per_usd, places = (100, 2) if close >= 1 else (10_000, 4)
+    bid = max(floor((close - half) * per_usd + ROUNDING), 1)
+    ask = max(ceil((close + half) * per_usd - ROUNDING), 1)
     size = int(bars.volume[column] / 100) if isfinite(float(bars.volume[column])) else 0
     return Quote(
         market_time=bars.market_time,
         now_ns=bars.now_ns,
         symbol=bars.symbols[column],
-        bid=Decimal(f"{max(bid, step):.{places}f}"),
-        ask=Decimal(f"{max(ask, step):.{places}f}"),
+        bid=Decimal(bid).scaleb(-places),
+        ask=Decimal(ask).scaleb(-places),
         bid_size=size,
         ask_size=size,
     )
-
-
-def _floor(price: float, step: float) -> float:
-    return (price // step) * step

@@ -32,22 +32,36 @@ def net_shares(known: Known, work: Work, target: Target, quote: Quote, event: Ti
 def share(known: Known, work: Work, symbol: str, quote: Quote) -> Decimal:
     """The strategy's own signed shares of a name: as sized while it is worked, as settled afterwards."""
     target = work.by_symbol.get(symbol)
-    if target is None or symbol in work.given_up:
+    if target is None or work.finished:
         return work.settled.get(symbol, ZERO) * known.exposure_scale
-    if work.finished and symbol in work.settled:
-        return work.settled[symbol] * known.exposure_scale
+    if symbol in work.given_up:
+        return work.starts.get(symbol, ZERO)
     equity = work.equity if work.equity is not None else known.equity
     if equity is None:
         return ZERO
-    capital, fractional = work.batch.capital * equity, work.batch.policy.fractional
-    sized = target_shares(target.weight, capital, quote.mid, fractional=fractional)
-    work.settled[symbol] = sized
+    weight, fractional = target.weight * known.exposure_scale, work.batch.policy.fractional
+    return target_shares(weight, work.batch.capital * equity, quote.mid, fractional=fractional)
+
+
+def settle(known: Known, work: Work) -> None:
+    """A batch is over: what its strategy owns of each name from now on.
+
+    As sized, where the name was worked to its end. Where it was given up or ran out of time, what is
+    held less what the others want, but never outside the way from its start to its target.
+    """
     scale = known.exposure_scale
-    return (
-        sized
-        if scale == 1
-        else target_shares(target.weight * scale, capital, quote.mid, fractional=fractional)
-    )
+    for symbol in work.by_symbol:
+        quote = known.latest_quote(symbol)
+        if quote is None or not scale:
+            continue
+        start, given_up = work.starts.get(symbol, ZERO), work.given_up.pop(symbol, None)
+        sized = share(known, work, symbol, quote)
+        if given_up is not None:
+            work.given_up[symbol] = given_up
+        others = sum((share(known, w, symbol, quote) for w in known.works.values() if w is not work), ZERO)
+        low, high = sorted((start, sized))
+        own = min(max(known.held(symbol) - others, low), high)
+        work.settled[symbol] = own / scale
 
 
 def _released(known: Known, work: Work, symbol: str, difference: Decimal, event: Timer) -> Decimal:

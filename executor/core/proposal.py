@@ -45,7 +45,10 @@ def propose(
     assert intent.client_order_id is not None
     known.intents[intent.client_order_id] = intent
     known.exposure.track(as_order(intent))
-    known.pace.order(order.symbol, order.side, order.qty, order.now_s, known.gate.messages_per_minute)
+    if draft.replaces is None:
+        known.pace.order(order.symbol, order.side, order.qty, order.now_s, known.gate.messages_per_minute)
+    else:  # the same order at another price: a message, not a repetition
+        known.pace.message(order.now_s, known.gate.messages_per_minute)
     return [Reserve(intent=intent)]
 
 

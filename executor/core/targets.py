@@ -10,7 +10,7 @@ from executor.core.cancels import cancel_each
 from executor.core.commands import Command, FinishBatch
 from executor.core.events import Batch, Quote, Target, Timer
 from executor.core.known import Known, Work
-from executor.core.netting import net_shares
+from executor.core.netting import net_shares, settle
 from executor.core.orders import Leg, State, WorkingOrder
 from executor.core.policy import Price
 from executor.core.pricing import marketable_limit, pegged_limit
@@ -35,7 +35,12 @@ def on_batch(known: Known, event: Batch) -> list[Command]:
     """Take a batch up in place of the same strategy's last one; what that one has working is cancelled."""
     known.batch, known.snapshot = event, event.snapshot
     known.exposure.load(event.snapshot)
-    known.works[event.strategy] = Work(event, legs=dict(event.legs), finished=event.settled)
+    last = known.works.get(event.strategy)
+    work = Work(event, legs=dict(event.legs), finished=event.settled)
+    work.settled = {} if last is None else last.settled
+    known.works[event.strategy] = work
+    if event.settled:
+        settle(known, work)
     known.retry_ns, known.said = {}, set()
     return []
 
@@ -53,12 +58,14 @@ def work(known: Known, event: Timer) -> list[Command]:
         if one.equity is None:
             continue
         if event.market_time >= one.batch.valid_until:
-            commands += _finish(one, "expired")
+            commands += _finish(known, one, "expired")
             continue
         ready, waiting = _wanted(known, one, event)
         wanted += ready
         if not ready and not waiting and busy.isdisjoint(one.by_symbol):
-            commands += _finish(one, f"{len(one.by_symbol)} targets worked, {len(one.given_up)} given up")
+            commands += _finish(
+                known, one, f"{len(one.by_symbol)} targets worked, {len(one.given_up)} given up"
+            )
     for order in known.open_orders():
         commands += _reprice(known, order, event)
     for chosen in _chosen(known, wanted, busy):
@@ -208,6 +215,7 @@ def _reprice(known: Known, order: WorkingOrder, event: Timer) -> list[Command]:
     return propose(known, draft, work, target, event)
 
 
-def _finish(work: Work, note: str) -> list[Command]:
+def _finish(known: Known, work: Work, note: str) -> list[Command]:
+    settle(known, work)
     work.finished = True
     return [FinishBatch(batch_id=work.batch.batch_id, note=note)]
