@@ -47,7 +47,7 @@ def change(
     if not reason.strip():
         raise InputError("a change of limits needs a reason; say why with --reason")
     with ledger.session() as session:
-        limits = _changed(session, changes)
+        limits = _changed(session, settings, changes)
         if second:
             proposal = propose(session, limits, author=who, reason=reason)
             typer.echo(
@@ -74,12 +74,17 @@ def _say(problems: list[str]) -> None:
         typer.echo(f"note: no anchor of it: {problem}", err=True)
 
 
-def _changed(session: Session, changes: list[str]) -> dict[str, str]:
+def _changed(session: Session, settings: Settings, changes: list[str]) -> dict[str, str]:
+    """The newest version with the changes; ``missing`` adds what it lacks, as configured."""
     present = session.execute(
         text("SELECT limits FROM ledger.limit_version ORDER BY version DESC LIMIT 1")
     ).scalar_one()
     limits = {str(k): str(v) for k, v in present.items()}
+    configured = {name: str(value) for name, value in settings.limits.model_dump().items()}
     for item in changes:
+        if item == "missing":
+            limits = configured | limits
+            continue
         name, separator, value = item.partition("=")
         try:
             number = Decimal(value)
@@ -89,7 +94,7 @@ def _changed(session: Session, changes: list[str]) -> dict[str, str]:
             raise InputError(
                 f"{item!r} is no change of a limit; write name=value, for example single_name=0.10"
             )
-        if name not in limits:
-            raise InputError(f"no limit {name!r}; there are: {', '.join(sorted(limits))}")
+        if name not in limits and name not in configured:
+            raise InputError(f"no limit {name!r}; there are: {', '.join(sorted(limits | configured))}")
         limits[name] = value
     return limits

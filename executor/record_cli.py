@@ -187,7 +187,10 @@ def limits_tighten(
 
 @limits_app.command("propose")
 def limits_propose(
-    changes: Annotated[list[str], typer.Argument(help="name=value ...")], reason: Reason = ""
+    changes: Annotated[
+        list[str], typer.Argument(help="name=value ..., or: missing (all that the version in force lacks)")
+    ],
+    reason: Reason = "",
 ) -> None:
     """Propose limits that someone else must confirm."""
     from executor.limit_commands import change

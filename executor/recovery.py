@@ -11,6 +11,7 @@ from decimal import Decimal
 from psycopg.types.json import Jsonb
 
 from executor import sweep
+from executor.bounds import for_engine, notice
 from executor.broker import Broker, Raw
 from executor.core.book import Book
 from executor.core.engine import Engine
@@ -63,6 +64,8 @@ async def restore(settings: Settings, day: MarketDay, journal: Journal, reprice_
     )
     if not limits:
         raise RefusedError("the ledger has no limits; run: executor ledger init")
+    if lacks := notice(limits[0]["version"], limits[0]["limits"]):
+        await journal.alert("critical", "limits_missing", "Limits are not complete", lacks)
     sectors = await journal.rows("SELECT symbol, sector FROM instrument WHERE sector IS NOT NULL")
     mark = await journal.rows(
         "SELECT session, day_open_equity, (SELECT max(high_water_mark) FROM equity_mark) AS high "
@@ -80,17 +83,26 @@ async def restore(settings: Settings, day: MarketDay, journal: Journal, reprice_
         if day.is_session
         else 0
     )
+    traded = (
+        await journal.value(
+            "SELECT coalesce(sum(qty * price), 0) FROM fill WHERE filled_at >= %s",
+            day.open - dt.timedelta(hours=12),
+        )
+        if day.is_session
+        else 0
+    )
     orders = await journal.orders(open_only=False)
     engine = Engine(
         book,
         Mode(row["mode"]),
         limits[0]["version"],
-        limits[0]["limits"],
+        for_engine(limits[0]["limits"]),
         {r["symbol"]: r["sector"] for r in sectors},
         reprice_ns=reprice_ns,
         identity=identity(settings),
         orders=orders,
         orders_today=placed,
+        traded_today=float(traded),
     )
     engine.killed, engine.flatten = row["killed"], row["flatten"]
     return engine

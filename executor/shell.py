@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from executor import recovery
 from executor.anchoring import Anchoring
 from executor.batches import Batches
+from executor.bounds import for_engine
 from executor.broker import UNANSWERED, Raw
 from executor.broker import connect as connect_broker
 from executor.clock import MarketClock
@@ -291,7 +292,7 @@ class Executor:
                     "SELECT limits FROM limit_version WHERE version = %s", beat.limit_version
                 )
                 await self.desk.tell(
-                    LimitsChanged(**self.day.stamp(), version=beat.limit_version, limits=limits)
+                    LimitsChanged(**self.day.stamp(), version=beat.limit_version, limits=for_engine(limits))
                 )
             if beats % 4 == 0:
                 # On the second sighting: a kill from the command line writes the file, then the ledger.

@@ -105,8 +105,8 @@ class Gate:
         if not missing:
             return limit.measure
         reason = (
-            f"{', '.join(missing)} not set in limits version {self.version}; two persons set it: executor limits "
-            f"propose {' '.join(f'{name}=VALUE' for name in missing)} --reason '...', then executor limits confirm"
+            f"{' and '.join(missing)} not set in limits version {self.version}; two persons set it: executor limits "
+            "propose missing --reason '...' (the configured values), then executor limits confirm"
         )
 
         def unset(order: Proposal, bounds: Mapping[str, float]) -> Measured:

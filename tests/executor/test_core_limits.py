@@ -128,7 +128,7 @@ def test_a_limit_without_a_bound_refuses_new_risk_says_how_to_set_it_and_leaves_
     assert broken(ruling) == {"beta", "leverage", "concentration"}
     assert verdict(ruling, "beta").unknown
     assert "limits version 7" in ruling.reason
-    assert "executor limits propose leverage_shock=VALUE" in ruling.reason
+    assert "executor limits propose missing" in ruling.reason
     assert judge(made, sell("500", symbol="AAA")).accepted
 
 
