@@ -202,7 +202,7 @@ class Known:
         self.limits = decimals(limits)
         self.gate = Gate(self.limits, version)
         jump = self.limits["price_jump"]
-        self.jump_up, self.jump_down = 1 + jump, 1 / (1 + jump)
+        self.jump_up, self.jump_down = 1 + jump, 1 - jump
 
     def take_bars(self, bars: Bars) -> None:
         """Bars in: what is held is marked now, any other name when it is looked at."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from executor.core import drawdown
+from executor.core.breaker_page import markdown
 from executor.core.breakers import BREAKERS
 from executor.core.commands import Alert, Cancel, Command, ConfirmEquity, EnterMode, Reserve
 from executor.core.equity_breakers import EQUITY_BREAKERS
@@ -351,7 +353,9 @@ def test_a_status_nobody_knows_counts_as_a_halt() -> None:
     assert not any(isinstance(c, Reserve) for c in world.tick())
 
 
-@pytest.mark.parametrize(("mid", "blocked"), [("109.9", False), ("110.1", True), ("90.8", True)])
+@pytest.mark.parametrize(
+    ("mid", "blocked"), [("109.9", False), ("110.1", True), ("90.1", False), ("89.9", True)]
+)
 def test_a_price_that_jumped_takes_no_new_risk_until_it_has_stood(mid: str, blocked: bool) -> None:
     world = World(price_collar="0.5")
     world.batch({"AAA": "0.05"})
@@ -363,3 +367,14 @@ def test_a_price_that_jumped_takes_no_new_risk_until_it_has_stood(mid: str, bloc
         world.now_ns += 30 * SECOND
         world.quote("AAA", str(Decimal(mid) - Decimal("0.01")), str(Decimal(mid) + Decimal("0.01")))
         assert any(isinstance(c, Reserve) for c in world.tick())
+
+
+def test_the_page_is_what_the_breakers_generate() -> None:
+    page = Path(__file__).parents[2] / "docs/breakers.md"
+    assert page.read_text() == markdown(), "python -m executor.core.breaker_page > docs/breakers.md"
+
+
+def test_the_page_names_every_bound_of_a_breaker() -> None:
+    bounds = {b.bound for b in (*BREAKERS, *EQUITY_BREAKERS) if b.bound}
+    bounds |= {"equity_confirm_s", "drawdown_scale", "drawdown_stop", "price_jump", "price_jump_rest_s"}
+    assert all(f"`{bound}`" in markdown() for bound in bounds)

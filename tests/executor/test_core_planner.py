@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from core_world import CLOSE, NOON, OPEN, SECOND, World
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from executor.core import schedule
@@ -197,6 +197,7 @@ def test_each_netted_order_names_its_strategy() -> None:
     st.fixed_dictionaries({s: st.integers(-4, 12) for s in ("AAA", "BBB")}),
     st.fixed_dictionaries({s: st.integers(4, 12) for s in ("AAA", "BBB")}),
 )
+@settings(max_examples=25, deadline=None)
 def test_whatever_two_strategies_want_the_book_ends_at_their_sum(
     first: dict[str, int], second: dict[str, int]
 ) -> None:
