@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from sqlalchemy import text
 
 from sql import audit
 from sql.ledger import Ledger
+from sql.story import tell
+from sql.subject import find
 
 DEADLINE_S = 120
 LATE = ("--start", "15:30")  # with the speed below: 40 s to the close, enough for a busy machine to start in
@@ -120,6 +123,30 @@ def test_an_approved_batch_is_traded_and_the_day_ends_reconciled(ledger: Ledger,
         )
     equity = rows(ledger, "SELECT equity FROM ledger.equity_mark ORDER BY id DESC LIMIT 1")[0]["equity"]
     assert Decimal(990_000) < equity < Decimal(1_010_000)
+    for intent in intents:
+        assert_the_story_is_whole(ledger, intent["broker_order_id"])
+
+
+def assert_the_story_is_whole(ledger: Ledger, broker_order_id: str) -> None:
+    """What the venue's own bytes said about the order is what was booked, and the chain holds it all."""
+    with ledger.session() as session:
+        [subject] = find(session, broker_order_id)
+        told = tell(session, subject)
+    [order] = told["orders"]
+    answer = next(
+        m for m in order["messages"] if m["request"] == "POST /v2/orders" and m["direction"] == "in"
+    )
+    assert answer["status"] == 200
+    assert json.loads(answer["body"])["id"] == broker_order_id
+    frames = [json.loads(m["body"])["data"] for m in order["messages"] if m["channel"] == "trade_updates"]
+    executed = [
+        (Decimal(f["qty"]), Decimal(f["price"])) for f in frames if f["event"] in ("fill", "partial_fill")
+    ]
+    assert executed == [(f["qty"], f["price"]) for f in order["fills"]]
+    assert order["reconciliation"]["matched"]
+    assert told["audit"]["whole"]
+    assert told["audit"]["tables_agree"]
+    assert all(m["sha256_holds"] for m in order["messages"])
 
 
 STATES = "SELECT ref AS client_order_id, at, body FROM ledger.audit_log WHERE kind = 'STATE' AND body LIKE '%\"to\": \"SENDING\"%'"
