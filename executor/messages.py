@@ -18,7 +18,15 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 HEADERS = frozenset(
-    {"x-request-id", "content-type", "date", "retry-after", "x-ratelimit-limit", "x-ratelimit-remaining"}
+    {
+        "x-request-id",
+        "content-type",
+        "date",
+        "retry-after",
+        "x-ratelimit-limit",
+        "x-ratelimit-remaining",
+        "x-ratelimit-reset",
+    }
 )
 """Headers of an answer that are kept."""
 REF_CHARS_MAX = 128
