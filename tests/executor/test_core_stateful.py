@@ -9,9 +9,11 @@ from core_world import SYMBOLS, World
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from slow_exposure import assert_equal_to_a_recount
 
 from executor.core.commands import Cancel, Command, Reserve, Submit
 from executor.core.events import Fill, ModeSeen, OrderEvidence, Rearm, Reserved
+from executor.core.known import as_order
 from executor.core.modes import Mode
 from executor.core.orders import Evidence
 
@@ -124,6 +126,14 @@ class Market(RuleBasedStateMachine):
     def a_person_rearms(self) -> None:
         self.killed = False
         self.world.tell(Rearm, mode=Mode.READY, reason="looked into")
+
+    @invariant()
+    def the_gate_sees_the_book_as_it_is(self) -> None:
+        engine = self.world.engine
+        orders = [*engine.orders.values(), *(as_order(intent) for intent in engine.intents.values())]
+        assert_equal_to_a_recount(
+            engine.exposure, engine.book, orders, engine.quotes, engine.sectors, engine.snapshot
+        )
 
     @invariant()
     def one_order_a_symbol_may_still_fill(self) -> None:
