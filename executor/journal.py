@@ -152,14 +152,49 @@ class Journal:
         price: Decimal,
         at: dt.datetime,
         source: str,
+        broker_execution_id: str | None = None,
     ) -> bool:
-        """Book one execution; False if it was booked before."""
+        """Book one execution; False if it was booked before.
+
+        An id ``inf:<our order>:<cumulative quantity>`` books an inferred fill, which the true one takes
+        the place of when it comes.
+        """
         return bool(
             await self.value(
-                "SELECT record_fill(%s, %s, %s, %s, %s, %s, %s)",
-                self.epoch, execution_id, client_order_id, qty, price, at, source,
+                "SELECT record_fill(%s, %s, %s, %s, %s, %s, %s, %s)",
+                self.epoch, execution_id, client_order_id, qty, price, at, source, broker_execution_id,
             )
         )  # fmt: skip
+
+    async def reverse_fill(self, reversal_id: str, execution_id: str, reason: str) -> bool:
+        """The broker took an execution back (our key of it, or the broker's); False if that is known."""
+        return bool(
+            await self.value(
+                "SELECT reverse_fill(%s, %s, %s, %s)", self.epoch, reversal_id, execution_id, reason
+            )
+        )
+
+    async def correct_fill(
+        self, reversal_id: str, execution_id: str, qty: Decimal, price: Decimal, reason: str
+    ) -> bool:
+        """The broker corrected an execution: what it was is reversed, what it is takes its place."""
+        return bool(
+            await self.value(
+                "SELECT correct_fill(%s, %s, %s, %s, %s, %s)",
+                self.epoch, reversal_id, execution_id, qty, price, reason,
+            )
+        )  # fmt: skip
+
+    async def record_clock_sample(
+        self, source: str, offset_ms: Decimal | float, round_trip_ms: Decimal | float | None
+    ) -> None:
+        """Keep how far another clock is ahead of ours (positive), in milliseconds; once a minute is enough."""
+        sample = [None if ms is None else Decimal(f"{ms:.3f}") for ms in (offset_ms, round_trip_ms)]
+        await self.rows("SELECT record_clock_sample(%s, %s, %s)", source, *sample)
+
+    async def keep_raw(self) -> int:
+        """Once a day: make the coming months' partitions of raw messages, drop what the policy lets go."""
+        return int(await self.value("SELECT keep_raw(%s)", holder_name()))
 
     async def record_cash(self, activity_id: str, account: str, amount: Decimal, memo: str) -> bool:
         """Book one cash activity; False if it was booked before."""

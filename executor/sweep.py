@@ -31,7 +31,9 @@ async def book_update(journal: Journal, data: Raw) -> tuple[str, Decimal, Decima
     key = fill_key(order["id"], order["filled_qty"])
     qty, price = Decimal(data["qty"]), Decimal(data["price"])
     at = parse_time(data["timestamp"])
-    fresh = await journal.record_fill(key, order["client_order_id"], qty, price, at, "stream")
+    fresh = await journal.record_fill(
+        key, order["client_order_id"], qty, price, at, "stream", data.get("execution_id")
+    )
     return (key, qty, price) if fresh else None
 
 
@@ -42,8 +44,23 @@ async def book_fill_activity(
     key = fill_key(row["order_id"], row["cum_qty"])
     qty, price = Decimal(row["qty"]), Decimal(row["price"])
     at = parse_time(row["transaction_time"])
-    fresh = await journal.record_fill(key, client_order_id, qty, price, at, "activities")
+    fresh = await journal.record_fill(
+        key, client_order_id, qty, price, at, "activities", row["id"].partition("::")[2] or None
+    )
     return (key, qty, price) if fresh else None
+
+
+async def book_correction(journal: Journal, data: Raw) -> bool:
+    """Book a ``trade_bust`` or ``trade_correct`` update by the broker's execution id; False if it is known.
+
+    The engine's book must be read anew from the ledger after it: shares, cash and the order's fills changed.
+    """
+    event, execution = data["event"], data["execution_id"]
+    key = f"{event}:{execution}:{data.get('timestamp') or data.get('at') or ''}"
+    if event == "trade_bust":
+        return await journal.reverse_fill(key, execution, "trade_bust")
+    qty, price = Decimal(data["qty"]), Decimal(data["price"])
+    return await journal.correct_fill(key, execution, qty, price, "trade_correct")
 
 
 async def book_cash_activity(journal: Journal, row: Raw) -> Decimal | None:

@@ -142,6 +142,16 @@ class RawMessage(LedgerTable, table=True):
     """Why there is no answer (a timeout, a reset), where there is none."""
 
 
+class Retention(LedgerTable, table=True):
+    """How many whole months of raw messages are kept beside the present one; None = all."""
+
+    __tablename__ = "retention"
+    one: bool = Field(primary_key=True, default=True)
+    keep_months: int | None = None
+    set_by: str
+    set_at: dt.datetime = _time()
+
+
 class Reservation(LedgerTable, table=True):
     """What an order may still do to the book; open until terminal evidence releases it."""
 

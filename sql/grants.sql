@@ -46,7 +46,9 @@ GRANT EXECUTE ON FUNCTION
   ledger.take_over(text, text), ledger.heartbeat(int, timestamptz, int), ledger.tighten(int, text, text),
   ledger.kill(text, text, boolean), ledger.claim_batch(int, timestamptz), ledger.finish_batch(int, uuid, text),
   ledger.place(int, jsonb), ledger.record_leg(int, jsonb), ledger.refuse(int, jsonb, text), ledger.set_state(int, text, text, text, text, text),
-  ledger.record_fill(int, text, text, numeric, numeric, timestamptz, text),
+  ledger.record_fill(int, text, text, numeric, numeric, timestamptz, text, text),
+  ledger.reverse_fill(int, text, text, text), ledger.correct_fill(int, text, text, numeric, numeric, text), ledger.keep_raw(text),
+ 
   ledger.record_cash(int, text, text, numeric, text),
   ledger.record_corporate_action(int, text, text, numeric, numeric, text), ledger.open_book(int, numeric, jsonb),
   ledger.mark_equity(int, jsonb), ledger.record_reconciliation(int, jsonb),
@@ -69,7 +71,8 @@ GRANT EXECUTE ON FUNCTION ledger.kill(text, text, boolean) TO sallyport_risk_adm
 GRANT EXECUTE ON FUNCTION ledger.rearm(text, text), ledger.set_limits(text, text, jsonb),
   ledger.propose_limits(text, text, jsonb), ledger.confirm_limits(uuid, text, text),
   ledger.register_approver(text, text, text), ledger.revoke_approver(text, text, text),
-  ledger.record_adjustment(text, text, numeric), ledger.record_drill(text, text, boolean, jsonb)
+  ledger.record_adjustment(text, text, numeric), ledger.record_drill(text, text, boolean, jsonb),
+  ledger.set_retention(text, int), ledger.raw_to_drop(int), ledger.keep_raw(text)
   TO sallyport_risk_admin;
 GRANT EXECUTE ON FUNCTION ledger.verify_chain(), ledger.audit_hash(bigint, timestamptz, text, text, text, text, bytea)
   TO sallyport_auditor;

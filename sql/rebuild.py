@@ -12,7 +12,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 from sqlalchemy import text
 from sqlmodel import Session
@@ -80,21 +81,51 @@ class Holding:
             self.lots.append((delta, price))
 
 
+class Move(NamedTuple):
+    """Shares of one symbol moved by one entry. ``place`` orders moves: a correction stands where the corrected did."""
+
+    place: int
+    seq: int
+    key: str
+    delta: Decimal
+    price: Decimal | None
+    """None: a corporate action, which scales."""
+
+
 @dataclass
 class Rebuilt:
     """The whole book from the chain."""
 
     orders: dict[str, BuiltOrder] = field(default_factory=dict)
-    holdings: dict[str, Holding] = field(default_factory=lambda: defaultdict(Holding))
     cash: Decimal = ZERO
     fills: dict[str, str] = field(default_factory=dict)
+    reversals: dict[str, str] = field(default_factory=dict)
+    """Reversal id → the execution it took back."""
+    moves: dict[str, dict[str, Move]] = field(default_factory=lambda: defaultdict(dict))
+    """Symbol → what stands, by key."""
+    places: dict[str, int] = field(default_factory=dict)
     raw: dict[int, str] = field(default_factory=dict)
     months_dropped: int = 0
     entries: int = 0
+    seq: int = 0
+
+    @cached_property
+    def holdings(self) -> dict[str, Holding]:
+        """Every symbol that ever moved, from what stands, in its order; asked for when all entries are taken."""
+        found = {}
+        for symbol, moves in self.moves.items():
+            held = found[symbol] = Holding()
+            for move in sorted(moves.values()):
+                if move.price is None:
+                    held.split(move.delta)
+                else:
+                    held.trade(move.delta, move.price)
+        return found
 
     def take(self, link: Link) -> None:
         """Apply one entry of the chain; kinds that move nothing are passed over."""
         self.entries += 1
+        self.seq = link.seq
         act = getattr(self, f"_on_{link.kind.lower()}", None)
         if act is not None:
             act(link.ref, json.loads(link.body, parse_float=Decimal, parse_int=Decimal))
@@ -102,7 +133,7 @@ class Rebuilt:
     def _on_opening(self, _ref: str, body: dict[str, Any]) -> None:
         self.cash += Decimal(body["cash"])
         for row in body["positions"]:
-            self.holdings[row["symbol"]].trade(Decimal(row["qty"]), Decimal(row["price"]))
+            self._move(row["symbol"], "opening", Decimal(row["qty"]), Decimal(row["price"]))
 
     def _on_decision(self, ref: str, body: dict[str, Any]) -> None:
         prices = [body.get(name) for name in ("limit_price", "stop_price", "worst_price")]
@@ -114,21 +145,39 @@ class Rebuilt:
 
     def _on_fill(self, ref: str, body: dict[str, Any]) -> None:
         order, qty, price = self.orders[ref], Decimal(body["qty"]), Decimal(body["price"])
+        replaced = self.places.get(body.get("replaces", ""))
+        self.places[body["execution_id"]] = replaced or self.seq
+        self.fills[body["execution_id"]] = ref
+        delta = qty if order.side == "buy" else -qty
+        self._move(order.symbol, body["execution_id"], delta, price, replaced)
+        self._count(order, qty, price)
+
+    def _on_reversal(self, ref: str, body: dict[str, Any]) -> None:
+        self.reversals[body["id"]] = body["execution_id"]
+        order = self.orders[ref]
+        gone = self.moves[order.symbol].pop(body["execution_id"])
+        assert gone.price is not None
+        self._count(order, -abs(gone.delta), gone.price)
+
+    def _count(self, order: BuiltOrder, qty: Decimal, price: Decimal) -> None:
+        """The order's sums and the cash of an execution, or with ``qty`` negative of one taken back."""
         order.filled_qty += qty
         order.filled_notional += qty * price
-        delta = qty if order.side == "buy" else -qty
-        self.cash -= delta * price
-        self.holdings[order.symbol].trade(delta, price)
-        self.fills[body["execution_id"]] = ref
+        self.cash -= qty * price if order.side == "buy" else -qty * price
+
+    def _move(
+        self, symbol: str, key: str, delta: Decimal, price: Decimal | None, place: int | None = None
+    ) -> None:
+        self.moves[symbol][key] = Move(place or self.seq, self.seq, key, delta, price)
 
     def _on_cash(self, _ref: str, body: dict[str, Any]) -> None:
         self.cash += Decimal(body["amount"])
 
     _on_adjustment = _on_cash
 
-    def _on_corporate_action(self, _ref: str, body: dict[str, Any]) -> None:
+    def _on_corporate_action(self, ref: str, body: dict[str, Any]) -> None:
         if shares := Decimal(body["shares"]):
-            self.holdings[body["symbol"]].split(shares)
+            self._move(body["symbol"], f"activity:{ref}", shares, None)
         self.cash += Decimal(body["cash"])
 
     def _on_raw(self, ref: str, body: dict[str, Any]) -> None:
@@ -225,6 +274,10 @@ def _fills(session: Session, built: Rebuilt) -> Iterable[Difference]:
     for ref in sorted(stored.keys() | built.fills.keys()):
         if built.fills.get(ref) != stored.get(ref):
             yield Difference("fill", ref, built.fills.get(ref, "none"), stored.get(ref, "none"))
+    undone = {r.id: r.execution_id for r in session.execute(text("SELECT * FROM ledger.fill_reversal"))}
+    for ref in sorted(undone.keys() | built.reversals.keys()):
+        if built.reversals.get(ref) != undone.get(ref):
+            yield Difference("reversal", ref, built.reversals.get(ref, "none"), undone.get(ref, "none"))
 
 
 def _raw(session: Session, built: Rebuilt) -> Iterable[Difference]:

@@ -231,7 +231,7 @@ def _audit(read: Reader, story: Row) -> Row:
     """Every entry that tells of the subject, and whether the chain is whole around each."""
     orders: Sequence[Row] = story["orders"]
     ids = [o["order"]["client_order_id"] for o in orders]
-    named: dict[str, set[str]] = {k: set(ids) for k in ("DECISION", "STATE", "FILL")}
+    named: dict[str, set[str]] = {k: set(ids) for k in ("DECISION", "STATE", "FILL", "REVERSAL")}
     batch = story["batch"]
     if batch is not None:
         named |= {kind: {str(batch["id"])} for kind in ("PROPOSAL", "APPROVAL", "BATCH")}

@@ -355,8 +355,27 @@ class Fill(LedgerTable, table=True):
     filled_at: dt.datetime = _time()
     booked_at: dt.datetime = _time()
     source: str
-    """Which channel brought it first: ``stream`` or ``activities``."""
+    """Which channel brought it first: ``stream``, ``activities``, ``correction``, or who inferred it."""
+    broker_execution_id: str | None = Field(default=None, unique=True)
+    replaces_execution_id: str | None = Field(default=None, foreign_key="ledger.fill.execution_id")
+    """The execution that was corrected, or inferred, and taken back for this one."""
+    seq: int | None = Field(default=None, sa_type=BigInteger)
+    """Its audit number."""
+    ordered_seq: int | None = Field(default=None, sa_type=BigInteger)
+    """Its place among the executions: its own number, or the place of the one it replaces."""
     __table_args__ = (CheckConstraint("qty > 0 AND price > 0", name="positive_fill"),)
+
+
+class FillReversal(LedgerTable, table=True):
+    """An execution that was taken back; ``kind`` is ``bust``, ``correct`` or ``inferred``."""
+
+    __tablename__ = "fill_reversal"
+    id: str = Field(primary_key=True)
+    execution_id: str = Field(foreign_key="ledger.fill.execution_id", unique=True)
+    kind: str
+    reason: str
+    at: dt.datetime = _time()
+    seq: int = Field(sa_type=BigInteger)
 
 
 class Posting(LedgerTable, table=True):

@@ -100,7 +100,7 @@ def test_no_role_makes_objects_disarms_triggers_or_becomes_the_owner(login: Logi
 
 
 # What a role may call, by the name of the function.
-EXECUTOR = {"take_over", "heartbeat", "tighten", "kill", "claim_batch", "finish_batch", "place", "record_leg", "refuse", "set_state",
+EXECUTOR = {"take_over", "heartbeat", "tighten", "kill", "claim_batch", "finish_batch", "place", "record_leg", "reverse_fill", "correct_fill", "keep_raw", "refuse", "set_state",
             "record_fill", "record_cash", "record_corporate_action", "open_book", "mark_equity", "record_reconciliation",
             "record_raw", "record_clock_sample", "record_release", "raise_alert", "record_anchor"}  # fmt: skip
 MAY = {
@@ -108,7 +108,8 @@ MAY = {
     "flow_writer": {"append_audit", "append_audit_many", "raise_alert"},
     "approver": {"append_audit", "append_audit_many", "raise_alert", "overrule_finding"},
     "risk_admin": {"kill", "rearm", "set_limits", "propose_limits", "confirm_limits", "register_approver",
-                   "revoke_approver", "record_adjustment", "record_drill", "raise_alert", "record_anchor"},
+                   "revoke_approver", "record_adjustment", "record_drill", "set_retention", "raw_to_drop", "keep_raw",
+                   "raise_alert", "record_anchor"},
     "sentinel": {"kill", "raise_alert", "record_anchor"},
     "auditor": {"verify_chain", "audit_hash", "raise_alert", "record_anchor"},
 }  # fmt: skip
