@@ -86,6 +86,62 @@ def data_status() -> None:
     _show(data_table)
 
 
+@data.command("validate")
+def data_validate(
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="A file or drop to judge where it lies; without one, the ledger's newest data."),
+    ] = None,
+    as_of: Day = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="Daily bars of a second vendor to compare with.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write all findings to this .json or .csv file.")] = None,
+    replay: Annotated[str | None, typer.Option(metavar="TIME", help="Clock of a replay environment.")] = None,
+) -> None:
+    """Judge a file of bars, trades, quotes or a drop; or run the flow `validate` on the newest data set."""
+    if file is None:
+        _run("validate", as_of, replay, {})
+        return
+    from flows.judge import judge
+
+    table, said, blocked = judge(file, _date(as_of), reference, out)
+    _print(table)
+    typer.echo(said)
+    if blocked:
+        raise typer.Exit(3)
+
+
+@data.command("findings")
+def data_findings(
+    as_of: Day = None,
+    severity: Annotated[str | None, typer.Option(help="block, quarantine or note.")] = None,
+    symbol: Annotated[str | None, typer.Option(help="Of one symbol.")] = None,
+    most: Annotated[int, typer.Option(min=1, help="How many to show.")] = 60,
+) -> None:
+    """List what the newest validation found, with the key to overrule each by, and who is reduce-only."""
+    from flows.judge import findings_table
+    from flows.workspace import open_workspace
+
+    with open_workspace() as work:
+        table, said = findings_table(work, _date(as_of), severity, symbol, most)
+    _print(table)
+    typer.echo(said)
+
+
+@data.command("overrule")
+def data_overrule(
+    key: Annotated[str, typer.Argument(help="Key of the finding, from `data findings` or the nightly page.")],
+    reason: Annotated[str, typer.Option(help="Why the data is right.")],
+    by: Annotated[str | None, typer.Option(help="Who says so; default: the login's name.")] = None,
+    withdraw: Annotated[bool, typer.Option("--withdraw", help="Take the word back.")] = False,
+) -> None:
+    """Overrule one finding with a reason; it goes into the audit chain and holds until its numbers change."""
+    from flows.judge import say_overrule
+
+    typer.echo(say_overrule(key, reason, by, withdraw))
+
+
 @model.command("list")
 def model_list() -> None:
     """List the registered models with their walk-forward metrics."""

@@ -1,12 +1,15 @@
-"""Validate: Great Expectations over the newest data; a failure blocks everything after it."""
+"""Validate: Great Expectations over the newest data and the whole history; a failure blocks everything after it."""
 
 from __future__ import annotations
 
+import json
 import uuid
 from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
+from sqlmodel import Session, col, select
 
 from flows import links
 from flows.errors import ValidationBlocked
@@ -14,17 +17,23 @@ from flows.notify import deliver_alerts
 from flows.step import admit, step
 from flows.workspace import Workspace, open_workspace
 from reports.data_validation import SUITE_VERSION
-from sql.lineage import raise_alert, record_validation
+from sql.findings import overrules, record_findings
+from sql.lineage import content_hash, raise_alert, record_validation
 from sql.tables import ValidationRun
 
+if TYPE_CHECKING:
+    from reports.data_validation import ValidationOutcome
+
 SUITE = "prices"
+_SHOWN = 50
 
 
 @flow(name="validate")
 def validate(as_of: date | None = None, clock: datetime | None = None) -> str:
     """Validate the data set of `as_of` and return the validation run's id.
 
-    Raises :class:`flows.errors.ValidationBlocked` when it fails, after the run and a
+    What a person overruled counts as a note; a new word makes a new run. Raises
+    :class:`flows.errors.ValidationBlocked` when it fails, after the run, its findings and a
     ``validation_failed`` alert are in the ledger.
     """
     with open_workspace() as work:
@@ -58,13 +67,18 @@ def validate(as_of: date | None = None, clock: datetime | None = None) -> str:
 @step("check prices")
 def check(work: Workspace, as_of: date) -> ValidationRun:
     from reports.data_validation import validate as run_suite
-    from reports.validation_report import write_validation_report
+    from reports.validation_report import validation_message, write_validation_report
 
     with work.ledger.session() as session:
         data_set = links.data_set(session, as_of)
-        # One run a data set, date and suite: re-running the flow finds it again.
-        run_id = uuid.uuid5(uuid.NAMESPACE_OID, f"{data_set.id} {as_of} {SUITE} {SUITE_VERSION}")
+        overruled = overrules(session)
+        # One run a data set, date, suite and set of overruled findings: re-running the flow finds it again.
+        named = (
+            f"{data_set.id} {as_of} {SUITE} {SUITE_VERSION} {content_hash(overruled) if overruled else ''}"
+        )
+        run_id = uuid.uuid5(uuid.NAMESPACE_OID, named.strip())
         known = session.get(ValidationRun, run_id)
+        before = _before(session, run_id)
     if known is not None:
         return known
     started = datetime.now(UTC)
@@ -75,6 +89,7 @@ def check(work: Workspace, as_of: date) -> ValidationRun:
         out=work.data_docs / f"{as_of}-{data_set.id}",
         source=data_set.source,
         modelled=data_set.modelled or None,
+        overruled=overruled,
     )
     page = write_validation_report(
         prices,
@@ -83,7 +98,9 @@ def check(work: Workspace, as_of: date) -> ValidationRun:
         data_set_id=data_set.id,
         source=data_set.source,
         modelled=data_set.modelled or None,
+        previous=before,
     )
+    findings = [_finding(finding) for finding in outcome.findings]
     run = ValidationRun(
         id=run_id,
         data_set_id=data_set.id,
@@ -99,40 +116,66 @@ def check(work: Workspace, as_of: date) -> ValidationRun:
             "failures": outcome.failures,
             "quarantined": list(outcome.quarantined),
             "counts": outcome.counts,
-            "findings": [_finding(finding) for finding in outcome.findings],
+            "findings": findings,
         },
         report_path=str(page),
     )
+    title, body = validation_message(outcome, before, str(page))
     with work.ledger.session() as session:
         run = record_validation(session, run)
-        if run.verdict != "passed":
-            raise_alert(
-                session,
-                "critical",
-                "validation_failed",
-                f"Prices of {as_of} failed validation",
-                f"Data set {data_set.id}: {outcome.failed} of {outcome.expectations} expectations failed. "
-                f"No model is trained and no signal proposed. {'; '.join(outcome.failures[:3])}. "
-                f"Report: {page}",
-                ref=str(run.id),
-            )
+        record_findings(session, run.id, [_row(finding) for finding in outcome.findings])
+        raise_alert(session, *_alert(outcome, before), title, body, ref=str(run.id))
     return run
 
 
-def _finding(finding: dict[str, object]) -> dict[str, object]:
+def _before(session: Session, run_id: uuid.UUID) -> list[dict[str, Any]] | None:
+    """The findings of the validation before this one, with dates; None for the first of all."""
+    query = select(ValidationRun).where(ValidationRun.suite == SUITE, ValidationRun.id != run_id)
+    newest = session.exec(query.order_by(col(ValidationRun.finished_at).desc())).first()
+    if newest is None or newest.suite_version != SUITE_VERSION:
+        return None
+    return list(newest.checks.get("findings", []))
+
+
+def _alert(outcome: ValidationOutcome, before: list[dict[str, Any]] | None) -> tuple[str, str]:
+    """Severity and kind: a failure wakes somebody, a name that entered quarantine is for the morning."""
+    from reports.validation_report import changes
+
+    if not outcome.passed:
+        return "critical", "validation_failed"
+    entered = changes(outcome.findings, before)["entered"] if before is not None else outcome.quarantined
+    return ("warning" if entered else "info"), "validation"
+
+
+def _finding(finding: dict[str, Any]) -> dict[str, Any]:
     """A finding as JSON holds it."""
     return {key: value.isoformat() if isinstance(value, date) else value for key, value in finding.items()}
 
 
-def _page(run: ValidationRun, findings: list[dict[str, object]]) -> str:
+def _row(finding: dict[str, Any]) -> dict[str, Any]:
+    return {**finding, "evidence": json.loads(finding["evidence"])}
+
+
+def _page(run: ValidationRun, findings: list[dict[str, Any]]) -> str:
+    quarantined = run.checks["quarantined"]
     lines = [
         f"# Validation of `{run.data_set_id}` for {run.as_of}: **{run.verdict}**",
         f"{run.checks['expectations']} expectations, {run.checks['failed']} failed, {len(findings)} findings, "
-        f"{len(run.checks['quarantined'])} symbols quarantined. Site: `{run.report_path}`",
+        f"{len(quarantined)} symbols quarantined. Site: `{run.report_path}`",
     ]
+    lines += [f"- {failure}" for failure in run.checks.get("failures", [])]
+    if quarantined:
+        lines += ["", f"Reduce-only: {', '.join(quarantined[:_SHOWN])}"]
     if findings:
-        lines += ["", "| check | severity | symbol | from | to | detail |", "|---|---|---|---|---|---|"]
-        for row in findings[:50]:
-            cells = (row.get(name) for name in ("check", "severity", "symbol", "first", "last", "detail"))
+        lines += [
+            "",
+            "| severity | check | symbol | from | to | sure | detail | key |",
+            "|---|---|---|---|---|---|---|---|",
+        ]
+        for row in findings[:_SHOWN]:
+            cells = (
+                row.get(name)
+                for name in ("severity", "check", "symbol", "first", "last", "confidence", "detail", "key")
+            )
             lines.append("| " + " | ".join("" if cell is None else str(cell) for cell in cells) + " |")
     return "\n".join(lines)

@@ -122,7 +122,7 @@ def bad_prints(data: Sessions) -> pl.DataFrame:
         bad, "bad_print", "quarantine", last=pl.col("till"), value=pl.col("off").exp() - 1,
         confidence=pl.when(pl.col("off") > 2 * pl.col("bound")).then(0.95).otherwise(0.7),
         action="drop the bar or fetch it from the source again",
-        detail=text("{} % off the closes on both sides, for {} bars (high {}, low {}, around {})", ((pl.col("off").exp() - 1) * 100).round(2), "rows", "high", "low", pl.coalesce("before", "after")),
+        detail=text("{} % off the closes on both sides, for {} bars (high {}, low {}, around {})", ((pl.col("off").exp() - 1) * 100).round(2), "rows", "high", "low", pl.coalesce("before", "after").round(4)),
         evidence={"off": pl.col("off"), "usual_range": pl.col("usual_span"), "volume": pl.col("volume"), "usual_volume": pl.col("usual_volume")},
         schema=INTRADAY_SCHEMA,
     )  # fmt: skip
@@ -178,7 +178,8 @@ def overnight_steps(data: Sessions) -> pl.DataFrame:
              ((pl.col("size") ** 2).sum()).sqrt().alias("sigma"))
         .sort("symbol", "day")
     )  # fmt: skip
-    same = pl.col("symbol") == pl.col("symbol").shift(1)
+    near = (pl.col("day") - pl.col("day").shift(1)).dt.total_days() <= 7
+    same = (pl.col("symbol") == pl.col("symbol").shift(1)) & near
     step = pl.when(same).then((pl.col("open") / pl.col("close").shift(1)).log())
     days = days.with_columns(step.alias("step"), pl.when(same).then(pl.max_horizontal("sigma", pl.col("sigma").shift(1))).alias("sigma"),
                              pl.when(same).then(pl.col("volume") / pl.col("volume").shift(1)).alias("news"))  # fmt: skip

@@ -149,8 +149,7 @@ def _paired(rows: pl.DataFrame) -> pl.DataFrame:
     )
     rows = rows.with_columns(flips.fill_null(False).alias("leaves"))
     return rows.with_columns(
-        previous("leaves").fill_null(False).alias("returns"), previous("date").alias("left_on"),
-        previous("apart").alias("apart_before"), following("leaves").fill_null(False).alias("leaves_next"),
+        previous("leaves").fill_null(False).alias("returns"), following("leaves").fill_null(False).alias("leaves_next"),
     )  # fmt: skip
 
 
@@ -189,10 +188,9 @@ def _judged(rows: pl.DataFrame) -> pl.DataFrame:
         & (pl.col("range") < pl.max_horizontal(0.3 * step.abs(), 5 * sigma))
     )
     single = (pl.col("apart") == 1) & ~pl.col("returns")
-    chained = pl.col("returns") & (pl.col("leaves") | (pl.col("apart_before") > 1))
     kind = (
         pl.when(pl.col("leaves") & single & ~pl.col("leaves_next")).then(pl.lit("bad_print"))
-        .when(pl.col("leaves") | chained).then(pl.lit("basis_flip"))
+        .when("leaves").then(pl.lit("basis_flip"))
         .when(pl.col("returns")).then(pl.lit("returned"))
         .when(sized & ordinary).then(pl.lit("unadjusted_split"))
         .when(long_gap | other_level | unmoved).then(pl.lit("identity_change"))
@@ -203,8 +201,8 @@ def _judged(rows: pl.DataFrame) -> pl.DataFrame:
     sure = (news < _NEWS) | (step < -0.4)
     rows = rows.with_columns(kind.alias("kind"), sure.fill_null(False).alias("sure"))
     rows = rows.filter(pl.col("kind").is_not_null() & (pl.col("kind") != "returned"))
+    # One finding a stretch, from the step that leaves to the one that comes back: both returns are wrong.
     flip = pl.col("kind") == "basis_flip"
     return rows.with_columns(
-        pl.when(flip & ~pl.col("leaves")).then("left_on").otherwise("date").alias("begins"),
-        pl.when(flip & pl.col("leaves")).then("back_on").otherwise("date").alias("ends"),
+        pl.col("date").alias("begins"), pl.when(flip).then("back_on").otherwise("date").alias("ends")
     )
