@@ -45,7 +45,9 @@ def truth(text: str | None) -> bool:
 
 
 _POLYGON = ("/v2/aggs/", "/v1/open-close/", "/v3/trades/", "/v3/quotes/", "/v2/last/", "/v2/snapshot/",
-            "/v3/reference/", "/v1/marketstatus/", "/v3/snapshot", "/v1/indicators/", "/v2/reference/")  # fmt: skip
+            "/v3/reference/", "/v1/marketstatus/", "/v3/snapshot", "/v1/indicators/", "/v2/reference/", "/vX/",
+            "/v1/summaries", "/v1/last", "/v1/conversion/", "/v1/related-companies/", "/stocks/", "/benzinga/", "/fed/",
+            "/futures/", "/etf-global/", "/tmx/")  # fmt: skip
 _DATA = ("/v2/stocks/", "/v1beta1/", "/v1/corporate-actions", "/v1beta3/")
 
 

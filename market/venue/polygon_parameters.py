@@ -71,6 +71,46 @@ def cursor(query: dict[str, str]) -> int | None:
     return int(text)
 
 
+def not_entitled() -> PolygonRefusal:
+    """What a stocks plan does not include."""
+    message = "You are not entitled to this data. Please upgrade your plan at https://massive.com/pricing"
+    return PolygonRefusal(403, {"status": "NOT_AUTHORIZED", "message": message})
+
+
+def row_cursor(query: dict[str, str]) -> tuple[int, int] | None:
+    """(time, how many rows of that time were seen): several rows may share a nanosecond."""
+    text = cursor_text(query)
+    if text is None:
+        return None
+    t, _, seen = text.partition("|")
+    if not (t.isascii() and t.isdigit() and seen.isascii() and seen.isdigit()):
+        raise bad("invalid cursor")
+    return int(t), int(seen)
+
+
+def timestamp_span(query: dict[str, str], *, default_start: int, now: int) -> tuple[int, int]:
+    """(start, end), both included, from `timestamp` or its comparisons."""
+    start, end = default_start, now
+    try:
+        if query.get("timestamp"):
+            start, end = parse_instant(query["timestamp"]), parse_instant(query["timestamp"], end=True)
+        for name in COMPARISONS:
+            text = query.get(f"timestamp.{name}")
+            if not text:
+                continue
+            if name == "gte":
+                start = parse_instant(text)
+            elif name == "gt":
+                start = parse_instant(text) + 1
+            elif name == "lte":
+                end = parse_instant(text, end=True)
+            else:
+                end = parse_instant(text) - 1
+    except (ValueError, OverflowError):
+        raise bad("Could not parse the 'timestamp' parameter") from None
+    return start, end
+
+
 def parse_instant(text: str, *, end: bool = False) -> int:
     """A date, RFC 3339 text or nanoseconds."""
     if text.isdigit() and len(text) >= 19:

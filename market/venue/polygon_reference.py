@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from market import calendar
@@ -13,10 +13,14 @@ from market.venue import sessions
 from market.venue.assets import Asset
 from market.venue.exchange import Exchange
 from market.venue.messages import Answer, Request
+from market.venue.news import Article, Newsroom
 from market.venue.path import seed_of
-from market.venue.polygon_parameters import COMPARISONS, cursor_text, parse_day, parse_limit
-from market.venue.timestamps import rfc3339, rfc3339_new_york
+from market.venue.polygon_codes import conditions
+from market.venue.polygon_parameters import COMPARISONS, bad, cursor_text, parse_day, parse_limit
+from market.venue.timestamps import SECOND, parse_moment, rfc3339, rfc3339_new_york
 
+NEWS_REACH = 30 * 86_400 * SECOND
+"""How far back news is searched."""
 _MIC = {"NASDAQ": "XNAS", "NYSE": "XNYS"}
 
 
@@ -27,6 +31,7 @@ class PolygonReference:
         self, exchange: Exchange, ok: Callable[..., Answer], next_url: Callable[[Request, str], str]
     ) -> None:
         self.exchange = exchange
+        self.newsroom = Newsroom(exchange)
         self._ok = ok
         self._next_url = next_url
 
@@ -67,6 +72,63 @@ class PolygonReference:
         page = symbols[:limit]
         more = {"next_url": self._next_url(request, page[-1])} if len(symbols) > limit else {}
         return self._ok([self.ticker_view(self.exchange.assets[s]) for s in page], **more)
+
+    def news(self, request: Request) -> Answer:
+        """The venue's modelled articles, newest first."""
+        query, exchange = request.query, self.exchange
+        start, end = 0, exchange.now
+        try:
+            if query.get("published_utc"):
+                start, end = (
+                    parse_moment(query["published_utc"]),
+                    parse_moment(query["published_utc"], end_of_day=True),
+                )
+            for name in COMPARISONS:
+                text = query.get(f"published_utc.{name}")
+                if text and name[0] == "g":
+                    start = parse_moment(text) + (name == "gt")
+                elif text:
+                    end = parse_moment(text, end_of_day=name == "lte") - (name == "lt")
+        except (ValueError, OverflowError):
+            raise bad("Could not parse the 'published_utc' parameter") from None
+        start = max(start, end - NEWS_REACH)
+        newest_first = query.get("order", "desc") == "desc"
+        rows = [
+            article
+            for article in self.newsroom.between(start, end, newest_first=newest_first)
+            if query.get("ticker") in (None, "", article.symbol)
+        ]
+        limit = parse_limit(query, 10, most=1000)
+        offset = int(text) if (text := cursor_text(query) or "0").isdigit() else 0
+        page = rows[offset : offset + limit]
+        more = (
+            {"next_url": self._next_url(request, str(offset + limit))} if len(rows) > offset + limit else {}
+        )
+        return self._ok([_article(article) for article in page], **more)
+
+    def conditions(self, request: Request) -> Answer:
+        """Trade conditions, filtered and paged."""
+        query = request.query
+        rows = conditions()
+        if query.get("asset_class", "stocks") != "stocks" or query.get("data_type", "trade") != "trade":
+            rows = []
+        if query.get("id"):
+            rows = [row for row in rows if str(row["id"]) == query["id"]]
+        if query.get("sip"):
+            rows = [row for row in rows if query["sip"] in row["sip_mapping"]]
+        limit = parse_limit(query, 10, most=1000)
+        offset = int(text) if (text := cursor_text(query) or "0").isdigit() else 0
+        more = (
+            {"next_url": self._next_url(request, str(offset + limit))} if len(rows) > offset + limit else {}
+        )
+        return self._ok(rows[offset : offset + limit], **more)
+
+    def events(self, ticker: str) -> Answer:
+        """No ticker ever changed its name here."""
+        view = self.ticker_view(self.exchange.assets[ticker])
+        kept = {key: view[key] for key in ("name", "composite_figi", "cik")}
+        answer = self._ok({**kept, "events": []})
+        return answer
 
     def actions(self, request: Request, kind: str) -> Answer:
         """Splits or dividends up to the venue's day, newest first."""
@@ -140,27 +202,53 @@ class PolygonReference:
             except CalendarError:
                 break
             if not open_day:
-                rows += [{"exchange": name, "name": "Holiday", "date": at.isoformat(), "status": "closed"}
+                rows += [{"exchange": name, "name": holiday(at), "date": at.isoformat(), "status": "closed"}
                          for name in ("NYSE", "NASDAQ")]  # fmt: skip
                 continue
             session = sessions.session_on(at)
             if session.close - session.open < 6 * 3600 * 10**9:
-                rows += [{"exchange": name, "name": "Early close", "date": at.isoformat(), "status": "early-close",
+                rows += [{"exchange": name, "name": holiday(at), "date": at.isoformat(), "status": "early-close",
                           "open": rfc3339(session.open), "close": rfc3339(session.close)}
                          for name in ("NYSE", "NASDAQ")]  # fmt: skip
         return Answer(200, rows)
 
 
-EXCHANGES = [
-    {"id": 10, "type": "exchange", "asset_class": "stocks", "locale": "us", "name": "New York Stock Exchange",
-     "mic": "XNYS", "operating_mic": "XNYS", "participant_id": "N", "url": "https://www.nyse.com"},
-    {"id": 11, "type": "exchange", "asset_class": "stocks", "locale": "us", "name": "NYSE Arca, Inc.",
-     "mic": "ARCX", "operating_mic": "XNYS", "participant_id": "P", "url": "https://www.nyse.com/markets/nyse-arca"},
-    {"id": 12, "type": "exchange", "asset_class": "stocks", "locale": "us", "name": "Nasdaq", "mic": "XNAS",
-     "operating_mic": "XNAS", "participant_id": "T", "url": "https://www.nasdaq.com"},
-]  # fmt: skip
-CONDITIONS = [
-    {"id": number, "type": "sale_condition", "name": name, "asset_class": "stocks", "data_types": ["trade"],
-     "sip_mapping": {"CTA": letter, "UTP": letter}}
-    for number, name, letter in ((0, "Regular Sale", "@"), (8, "Closing Prints", "6"), (17, "Market Center Opening Trade", "O"))
-]  # fmt: skip
+def _article(article: Article) -> dict[str, Any]:
+    return {
+        "id": f"{article.id:x}",
+        "publisher": {
+            "name": "Venue newsroom (modelled)",
+            "homepage_url": "",
+            "logo_url": "",
+            "favicon_url": "",
+        },
+        "title": article.headline,
+        "author": "Venue newsroom (modelled)",
+        "published_utc": rfc3339(article.updated_at),
+        "article_url": "",
+        "tickers": [article.symbol],
+        "amp_url": "",
+        "image_url": "",
+        "description": article.summary,
+    }
+
+
+def holiday(day: date) -> str:
+    """The name of an exchange holiday or early close, by the rules of the New York Stock Exchange."""
+    if day.weekday() == 4 and (day.month, day.day) not in _FIXED and day.month in (3, 4):
+        return "Good Friday"
+    for (month, number), name in _FIXED.items():
+        at = date(day.year + (month == 1 and day.month == 12), month, number)
+        if abs((at - day).days) <= 1:
+            return name
+    for month, first, name in _MONDAYS:
+        if day.month == month and day.weekday() == 0 and first <= day.day < first + 7:
+            return name
+    if day.month == 11 and 22 <= day.day <= 29:
+        return "Thanksgiving"
+    return "Holiday"
+
+
+_FIXED = {(1, 1): "New Years Day", (6, 19): "Juneteenth", (7, 4): "Independence Day", (12, 25): "Christmas"}
+_MONDAYS = ((1, 15, "Martin Luther King, Jr. Day"), (2, 15, "Washington's Birthday"), (5, 25, "Memorial Day"),
+            (9, 1, "Labor Day"))  # fmt: skip

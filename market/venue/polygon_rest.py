@@ -16,23 +16,32 @@ from market.venue.decimals import PRICE_SCALE
 from market.venue.exchange import Exchange
 from market.venue.messages import Answer, Request, truth
 from market.venue.path import seed_of
+from market.venue.polygon_codes import exchanges, ticker_types
+from market.venue.polygon_indicators import KINDS, aggregate_view, indicator
 from market.venue.polygon_parameters import (
-    COMPARISONS,
     PolygonRefusal,
     bad,
     cursor,
+    not_entitled,
     not_found,
     parse_day,
-    parse_instant,
     parse_limit,
+    row_cursor,
+    timestamp_span,
 )
-from market.venue.polygon_reference import CONDITIONS, EXCHANGES, PolygonReference
+from market.venue.polygon_reference import PolygonReference
+from market.venue.polygon_snapshots import movers, snapshot, snapshots, unified
 from market.venue.price_history import Frame, PriceHistory
-from market.venue.tape import Bar, Print, Quote
-from market.venue.timestamps import MILLISECOND, new_york_date, parse_moment
+from market.venue.tape import CLOSING, EXTENDED, OPENING, Bar, Print, Quote
+from market.venue.timestamps import new_york_date, parse_moment
 
+_OTHER_PLANS = ("/vX/", "/v1/summaries", "/v1/last", "/v1/conversion/", "/v1/related-companies/",
+                "/v3/reference/options/", "/v3/snapshot/", "/v2/snapshot/", "/stocks/", "/benzinga/",
+                "/fed/", "/futures/", "/etf-global/", "/tmx/")  # fmt: skip
+"""Options, indices, currencies, crypto, fundamentals and partners' data: the venue's key has a stocks plan."""
 _TIMESPANS = ("second", "minute", "hour", "day", "week", "month", "quarter", "year")
 AGGREGATES_DEFAULT = 5000
+_CONDITIONS = {OPENING: [17], CLOSING: [8], EXTENDED: [12]}
 
 
 class PolygonRest:
@@ -86,7 +95,7 @@ class PolygonRest:
             case ["v2", "aggs", "grouped", "locale", "us", "market", "stocks", day]:
                 return self._grouped(day, query)
             case ["v1", "open-close", ticker, day]:
-                return self._open_close(ticker, day)
+                return self._open_close(ticker, day, query)
             case ["v3", "trades", ticker]:
                 return self._rows(request, ticker, "trades")
             case ["v3", "quotes", ticker]:
@@ -96,31 +105,46 @@ class PolygonRest:
             case ["v2", "last", "nbbo", ticker]:
                 return self._last_quote(ticker)
             case ["v2", "snapshot", "locale", "us", "markets", "stocks", "tickers", ticker]:
-                return Answer(200, {"ticker": self._snapshot(self._known(ticker)), "status": "OK",
-                                    "request_id": self._request_id()})  # fmt: skip
+                view = snapshot(self.exchange, self.history, self._known(ticker))
+                return Answer(200, {"ticker": view, "status": "OK", "request_id": self._request_id()})
             case ["v2", "snapshot", "locale", "us", "markets", "stocks", "tickers"]:
-                return self._snapshots(query)
+                found = snapshots(self.exchange, self.history, query)
+                return Answer(200, {"count": len(found), "tickers": found, "status": "OK",
+                                    "request_id": self._request_id()})  # fmt: skip
             case ["v2", "snapshot", "locale", "us", "markets", "stocks", ("gainers" | "losers") as direction]:
-                return self._movers(direction)
+                found = movers(self.exchange, self.history, direction)
+                return Answer(200, {"tickers": found, "status": "OK", "request_id": self._request_id()})
+            case ["v3", "snapshot"]:
+                rows, last = unified(self.exchange, self.history, request)
+                more = {"next_url": self._next_url(request, last)} if last else {}
+                return Answer(
+                    200, {"results": rows, "status": "OK", "request_id": self._request_id(), **more}
+                )
+            case ["v1", "indicators", kind, ticker] if kind in KINDS:
+                return indicator(request, self.history, kind, ticker, request_id=self._request_id(),
+                                 base_url=self.base_url, next_url=self._next_url)  # fmt: skip
+            case ["v2", "reference", "news"]:
+                return self.reference.news(request)
             case ["v3", "reference", "tickers"]:
                 return self.reference.tickers(request)
             case ["v3", "reference", "tickers", "types"]:
-                kinds = [
-                    {"code": "CS", "description": "Common Stock", "asset_class": "stocks", "locale": "us"}
-                ]
-                return self._ok(kinds)
+                return self._ok(ticker_types())
             case ["v3", "reference", "tickers", ticker]:
                 return self._ok(self.reference.ticker_view(self.exchange.assets[self._known(ticker)]))
             case ["v3", "reference", ("splits" | "dividends") as kind]:
                 return self.reference.actions(request, kind)
             case ["v3", "reference", "exchanges"]:
-                return self._ok(EXCHANGES)
+                return self._ok(exchanges() if query.get("asset_class", "stocks") == "stocks" else [])
             case ["v3", "reference", "conditions"]:
-                return self._ok(CONDITIONS)
+                return self.reference.conditions(request)
+            case ["vX", "reference", "tickers", ticker, "events"]:
+                return self.reference.events(self._known(ticker))
             case ["v1", "marketstatus", "now"]:
                 return self.reference.status_now()
             case ["v1", "marketstatus", "upcoming"]:
                 return self.reference.status_upcoming()
+        if request.path.startswith(_OTHER_PLANS):
+            raise not_entitled()
         raise not_found("Page not found")
 
     def _ok(self, results: Any, **more: Any) -> Answer:
@@ -157,6 +181,8 @@ class PolygonRest:
             raise bad("The parameter 'to' cannot be a time that occurs before 'from'")
         adjusted = truth(query.get("adjusted", "true"))
         limit = parse_limit(query, AGGREGATES_DEFAULT)
+        if query.get("sort") not in (None, "", "asc", "desc"):
+            raise bad("Could not parse the 'sort' parameter")
         descending = query.get("sort") == "desc"
         frame = Frame(timespan, int(multiplier))
         bars: Iterator[Bar] = self.history.bars(ticker, frame, start, end, "split" if adjusted else "raw")
@@ -170,7 +196,7 @@ class PolygonRest:
         body: dict[str, Any] = {"ticker": ticker, "queryCount": len(page), "resultsCount": len(page),
                                 "adjusted": adjusted}  # fmt: skip
         if page:
-            body["results"] = [_aggregate(bar) for bar in page]
+            body["results"] = [aggregate_view(bar) for bar in page]
         body |= {"status": "OK", "request_id": self._request_id(), "count": len(page)}
         if more:
             body["next_url"] = self._next_url(request, str(page[-1].t))
@@ -182,7 +208,7 @@ class PolygonRest:
         bar = self.history.previous_day(ticker) if ticker in self.exchange.tape else None
         if bar is not None and now >= self.exchange.session.close:
             bar = self.history.today(ticker) or bar
-        rows = [{"T": ticker, **_aggregate(bar)}] if bar else []
+        rows = [{"T": ticker, **aggregate_view(bar)}] if bar else []
         body: dict[str, Any] = {"ticker": ticker, "queryCount": len(rows), "resultsCount": len(rows),
                                 "adjusted": adjusted}  # fmt: skip
         if rows:
@@ -193,20 +219,21 @@ class PolygonRest:
         day = parse_day(day_text)
         rows = []
         t = parse_moment(day.isoformat())
+        adjusted = truth(query.get("adjusted", "true"))
         for symbol in self.exchange.tape.symbols:
-            bar = next(self.history.bars(symbol, Frame("day", 1), t, t), None)
+            bar = next(self.history.bars(symbol, Frame("day", 1), t, t, "split" if adjusted else "raw"), None)
             if bar is not None:
-                rows.append({"T": symbol, **_aggregate(bar)})
-        body: dict[str, Any] = {"queryCount": len(rows), "resultsCount": len(rows),
-                                "adjusted": truth(query.get("adjusted", "true"))}  # fmt: skip
+                rows.append({"T": symbol, **aggregate_view(bar)})
+        body: dict[str, Any] = {"queryCount": len(rows), "resultsCount": len(rows), "adjusted": adjusted}
         if rows:
             body["results"] = rows
         return Answer(200, {**body, "status": "OK", "request_id": self._request_id(), "count": len(rows)})
 
-    def _open_close(self, ticker: str, day_text: str) -> Answer:
+    def _open_close(self, ticker: str, day_text: str, query: dict[str, str]) -> Answer:
         day = parse_day(day_text)
         t = parse_moment(day.isoformat())
-        bar = next(self.history.bars(self._known(ticker), Frame("day", 1), t, t), None)
+        adjustment = "split" if truth(query.get("adjusted", "true")) else "raw"
+        bar = next(self.history.bars(self._known(ticker), Frame("day", 1), t, t, adjustment), None)
         if bar is None:
             raise not_found("Data not found.")
         return Answer(200, {"status": "OK", "from": day.isoformat(), "symbol": ticker, "open": bar.open,
@@ -219,69 +246,65 @@ class PolygonRest:
         query = request.query
         start, end = self._timestamp_span(query)
         limit = parse_limit(query, 1000)
-        descending = (query.get("order") or "desc") == "desc"
+        order = query.get("order") or "desc"
+        if order not in ("asc", "desc"):
+            raise bad("Could not parse the 'order' parameter")
+        if query.get("sort") not in (None, "", "timestamp"):
+            raise bad("Could not parse the 'sort' parameter")
         source: Iterator[Any] = (
             self.history.trades(ticker, start, end)
             if kind == "trades"
             else self.history.quotes(ticker, start, end)
         )
-        if descending:
+        if order == "desc":
             source = iter(list(source)[::-1])
-        seen = cursor(query)
-        if seen is not None:
-            source = itertools.dropwhile(lambda row: row.t >= seen if descending else row.t <= seen, source)
-        page = list(itertools.islice(source, limit + 1))
+        counted = (
+            (row.t, seen, row)
+            for _, group in itertools.groupby(source, key=lambda row: row.t)
+            for seen, row in enumerate(group, 1)
+        )
+        after = row_cursor(query)
+        if after is not None:
+            sign = -1 if order == "desc" else 1
+            counted = (item for item in counted if (sign * item[0], item[1]) > (sign * after[0], after[1]))
+        page = list(itertools.islice(counted, limit + 1))
         more, page = len(page) > limit, page[:limit]
         view = self._trade_view if kind == "trades" else self._quote_view
-        answer: dict[str, Any] = {"results": [view(ticker, row) for row in page], "status": "OK",
+        answer: dict[str, Any] = {"results": [view(ticker, row) for _, _, row in page], "status": "OK",
                                   "request_id": self._request_id()}  # fmt: skip
         if more:
-            answer["next_url"] = self._next_url(request, str(page[-1].t))
+            answer["next_url"] = self._next_url(request, f"{page[-1][0]}|{page[-1][1]}")
         return Answer(200, answer)
 
     def _timestamp_span(self, query: dict[str, str]) -> tuple[int, int]:
-        """From `timestamp` or its comparisons; the venue's day without them."""
-        start, end = parse_moment(new_york_date(self.exchange.now).isoformat()), self.exchange.now
-        try:
-            if query.get("timestamp"):
-                start, end = parse_instant(query["timestamp"]), parse_instant(query["timestamp"], end=True)
-            for name in COMPARISONS:
-                text = query.get(f"timestamp.{name}")
-                if not text:
-                    continue
-                if name == "gte":
-                    start = parse_instant(text)
-                elif name == "gt":
-                    start = parse_instant(text) + 1
-                elif name == "lte":
-                    end = parse_instant(text, end=True)
-                else:
-                    end = parse_instant(text) - 1
-            if "timestamp.gte" not in query and "timestamp.gt" not in query and not query.get("timestamp"):
-                start = min(start, parse_moment(new_york_date(max(end, 0)).isoformat()))
-        except (ValueError, OverflowError):
-            raise bad("Could not parse the 'timestamp' parameter") from None
+        """The venue's day unless the query says otherwise; the day of its end when it has no beginning."""
+        today = parse_moment(new_york_date(self.exchange.now).isoformat())
+        start, end = timestamp_span(query, default_start=today, now=self.exchange.now)
+        if not any(query.get(name) for name in ("timestamp", "timestamp.gte", "timestamp.gt")):
+            start = min(start, parse_moment(new_york_date(max(end, 0)).isoformat()))
         return start, end
 
     def _tape_number(self, symbol: str) -> int:
         return "ABC".index(self.exchange.assets[symbol].tape_letter) + 1
 
     def _trade_view(self, symbol: str, trade: Print) -> dict[str, Any]:
-        return {"conditions": [0], "exchange": 11, "id": str(trade.number), "participant_timestamp": trade.t,
-                "price": trade.price / PRICE_SCALE, "sequence_number": trade.number, "sip_timestamp": trade.t,
-                "size": trade.size, "tape": self._tape_number(symbol)}  # fmt: skip
+        return {"conditions": _CONDITIONS.get(trade.kind, [0]), "correction": 0, "exchange": 11, "id": str(trade.number),
+                "participant_timestamp": trade.t, "price": trade.price / PRICE_SCALE, "sequence_number": trade.number,
+                "sip_timestamp": trade.t, "size": trade.size, "tape": self._tape_number(symbol), "trf_id": 0,
+                "trf_timestamp": 0}  # fmt: skip
 
     def _quote_view(self, symbol: str, quote: Quote) -> dict[str, Any]:
         return {"ask_exchange": 11, "ask_price": quote.ask / PRICE_SCALE, "ask_size": quote.ask_size,
                 "bid_exchange": 11, "bid_price": quote.bid / PRICE_SCALE, "bid_size": quote.bid_size,
-                "participant_timestamp": quote.t, "sequence_number": quote.t // 1000 % 10**9,
-                "sip_timestamp": quote.t, "tape": self._tape_number(symbol)}  # fmt: skip
+                "conditions": [1], "indicators": [604], "participant_timestamp": quote.t,
+                "sequence_number": quote.t // 1000 % 10**9, "sip_timestamp": quote.t,
+                "tape": self._tape_number(symbol)}  # fmt: skip
 
     def _last_trade(self, ticker: str) -> Answer:
         trade = self.history.latest_trade(self._known(ticker))
         if trade is None:
             raise not_found("Data not found.")
-        return self._ok({"c": [0], "i": str(trade.number), "p": trade.price / PRICE_SCALE, "s": trade.size, "x": 11,
+        return self._ok({"c": _CONDITIONS.get(trade.kind, [0]), "i": str(trade.number), "p": trade.price / PRICE_SCALE, "s": trade.size, "x": 11,
                          "r": 0, "z": self._tape_number(ticker), "T": ticker, "t": trade.t, "y": trade.t,
                          "f": trade.t, "q": trade.number})  # fmt: skip
 
@@ -292,54 +315,3 @@ class PolygonRest:
         return self._ok({"p": quote.bid / PRICE_SCALE, "s": quote.bid_size, "x": 11, "P": quote.ask / PRICE_SCALE,
                          "S": quote.ask_size, "X": 11, "z": self._tape_number(ticker), "T": ticker, "t": quote.t,
                          "y": quote.t, "q": quote.t // 1000 % 10**9})  # fmt: skip
-
-    # --- snapshots ---------------------------------------------------------------------------------------
-
-    def _snapshot(self, symbol: str) -> dict[str, Any]:
-        day, previous = self.history.today(symbol), self.history.previous_day(symbol)
-        minute, trade, quote = (
-            self.history.minute_bar(symbol) if day else None,
-            self.history.latest_trade(symbol),
-            self.history.latest_quote(symbol),
-        )
-        price = trade.price / PRICE_SCALE if trade else 0
-        change = round(price - previous.close, 4) if day and previous else 0
-        empty = {"o": 0, "h": 0, "l": 0, "c": 0, "v": 0, "vw": 0}
-        return {
-            "ticker": symbol,
-            "todaysChange": change,
-            "todaysChangePerc": round(100 * change / previous.close, 4) if previous and previous.close else 0,
-            "updated": self.exchange.now,
-            "day": _day(day) if day else empty,
-            "min": {**_day(minute), "av": int(day.volume), "t": minute.t // MILLISECOND, "n": minute.trades}
-            if minute and day else {**empty, "av": 0, "t": 0, "n": 0},
-            "prevDay": _day(previous) if previous else empty,
-            "lastTrade": {"c": [0], "i": str(trade.number), "p": price, "s": trade.size, "t": trade.t, "x": 11}
-            if trade else {},
-            "lastQuote": {"P": quote.ask / PRICE_SCALE, "S": quote.ask_size, "p": quote.bid / PRICE_SCALE,
-                          "s": quote.bid_size, "t": quote.t} if quote else {},
-            "fmv": price,
-        }  # fmt: skip
-
-    def _snapshots(self, query: dict[str, str]) -> Answer:
-        asked = [t for t in (query.get("tickers") or "").split(",") if t]
-        symbols = [s for s in (asked or self.exchange.tape.symbols) if s in self.exchange.tape]
-        tickers = [self._snapshot(symbol) for symbol in symbols]
-        return Answer(200, {"count": len(tickers), "tickers": tickers, "status": "OK",
-                            "request_id": self._request_id()})  # fmt: skip
-
-    def _movers(self, direction: str) -> Answer:
-        rows = sorted(
-            (self._snapshot(s) for s in self.exchange.tape.symbols), key=lambda row: row["todaysChangePerc"]
-        )
-        chosen = (rows[::-1] if direction == "gainers" else rows)[:20]
-        return Answer(200, {"tickers": chosen, "status": "OK", "request_id": self._request_id()})
-
-
-def _aggregate(bar: Bar) -> dict[str, Any]:
-    return {"v": bar.volume, "vw": bar.vwap, "o": bar.open, "c": bar.close, "h": bar.high, "l": bar.low,
-            "t": bar.t // MILLISECOND, "n": bar.trades}  # fmt: skip
-
-
-def _day(bar: Bar) -> dict[str, Any]:
-    return {"o": bar.open, "h": bar.high, "l": bar.low, "c": bar.close, "v": bar.volume, "vw": bar.vwap}

@@ -41,6 +41,8 @@ class PriceHistory:
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
+        self._actions_day: date | None = None
+        self._known_actions: dict[str, list[tuple[date, float, float]]] = {}
 
     def _now(self, feed: Feed) -> int:
         return self.exchange.now - feed.delay
@@ -227,18 +229,35 @@ class PriceHistory:
         """(price factor, volume factor) from the corporate actions after `day` up to today."""
         if adjustment == "raw":
             return 1.0, 1.0
-        today = self.exchange.session.day
         price = volume = 1.0
-        history = self.exchange.tape.history
-        for bar in history.between(symbol, day + timedelta(days=1), today):
-            if adjustment in ("split", "all") and bar.split not in (0.0, 1.0):
-                price /= bar.split
-                volume *= bar.split
-            if adjustment in ("dividend", "all") and bar.dividend:
-                before = history.before(symbol, bar.day)
-                if before is not None and before.close > bar.dividend:
-                    price *= 1 - bar.dividend / before.close
+        for when, split, paid in reversed(self._actions(symbol)):
+            if when <= day:
+                break
+            if adjustment in ("split", "all"):
+                price /= split
+                volume *= split
+            if adjustment in ("dividend", "all"):
+                price *= paid
         return price, volume
+
+    def _actions(self, symbol: str) -> list[tuple[date, float, float]]:
+        """(ex-date, new shares for an old one, price after a dividend over the price before it) up to today."""
+        today = self.exchange.session.day
+        if today != self._actions_day:
+            self._actions_day, self._known_actions = today, {}
+        known = self._known_actions.get(symbol)
+        if known is None:
+            known = self._known_actions[symbol] = []
+            history = self.exchange.tape.history
+            for bar in history.between(symbol, history.first_day, today):
+                split = bar.split if bar.split not in (0.0, 1.0) else 1.0
+                before = history.before(symbol, bar.day) if bar.dividend else None
+                paid = 1.0
+                if before is not None and before.close > bar.dividend:
+                    paid = 1 - bar.dividend / before.close
+                if (split, paid) != (1.0, 1.0):
+                    known.append((bar.day, split, paid))
+        return known
 
 
 def _midnight(day: date) -> int:
