@@ -54,6 +54,7 @@ class Invariants:
         self.stream_up = True
         self.mode_before: Mode | None = None
         self.ended: dict[str, str] = {}
+        self.told_fills: set[str] = set()
 
     # ------------------------------------------------------------------ at each decision
 
@@ -61,6 +62,10 @@ class Invariants:
         """One event has been decided: what was told, what was asked, and how the mode went."""
         self._hear(event)
         self._mode_only_tightens(event)
+        if isinstance(event, e.Fill) and event.execution_id not in self.told_fills:
+            self.told_fills.add(event.execution_id)
+            alarmed = event.client_order_id not in self.ended or any(isinstance(x, c.Alert) for x in commands)
+            require(alarmed, "I12", f"late fill {event.execution_id} was booked without an alarm")
         earlier: list[c.Intent] = []
         for command in commands:
             if isinstance(command, c.Reserve):
@@ -297,6 +302,15 @@ class Invariants:
         true = dict(venue.positions)
         bounds = {("buy", s): q for s, q in ledger.positions.items()}
         bounds |= {("sell", s): q for s, q in ledger.positions.items()}
+        for late in self.shell.late_fills.values():
+            if late.key not in ledger.fills:  # nobody can have reserved what was shown as ended
+                key = (
+                    ledger.rows[late.client_order_id].intent.side,
+                    ledger.rows[late.client_order_id].intent.symbol,
+                )
+                for side in ("buy", "sell"):
+                    signed = late.qty if key[0] == "buy" else -late.qty
+                    bounds[side, key[1]] = bounds.get((side, key[1]), ZERO) + signed
         gone_on = {r.intent.replaces_client_order_id for r in ledger.rows.values() if r.state in OPEN_STATES}
         for cid, row in ledger.rows.items():
             if row.state in OPEN_STATES and cid not in gone_on:

@@ -78,8 +78,7 @@ class Play:
 
     def run(self) -> None:
         """The opening, the steps, and the proof of life; raises :class:`Violation`."""
-        self._alive(self.shell.start)
-        self._quotes()
+        self._alive(self._start)
         for step in self.story.steps:
             self.at_step += 1
             self._alive(partial(self._take, step))
@@ -87,6 +86,23 @@ class Play:
         self._faults_over()
         self._trades_again()
         self._ends_flat()
+
+    def _start(self) -> None:
+        """Start the process and tell it what the broker says of the account and the names."""
+        self.shell.start()
+        self._quotes()
+        stamp, venue = self.shell.clock.stamp(), self.shell.venue
+        for symbol in SYMBOLS:
+            self.shell.tell(
+                e.InstrumentSeen(
+                    **stamp, symbol=symbol, tradable=True, shortable=True, borrow="easy", marginable=True
+                )
+            )
+        self.shell.tell(
+            e.AccountSeen(
+                **stamp, equity=None, cash=venue.cash, buying_power=Decimal(1_000_000), shorting_enabled=True
+            )
+        )
 
     def _alive(self, act: Callable[[], None]) -> None:
         """Do something; a crash in it is followed by a restart, and a crash in that by another."""
@@ -97,8 +113,7 @@ class Play:
             while True:
                 self.shell.clock.advance(3.0)
                 try:
-                    self.shell.start()
-                    self._quotes()
+                    self._start()
                 except Crash:
                     self.shell.counts["crashes in recovery"] += 1
                     continue
@@ -288,8 +303,7 @@ class Play:
     def _restart(self, step: Step) -> None:
         """An orderly end: drain for a moment, then start again."""
         self.shell.timer(draining=True)
-        self.shell.start()
-        self._quotes()
+        self._start()
 
     # ------------------------------------------------------------------ faults and health
 
@@ -365,6 +379,8 @@ class Play:
             shell.venue.markets[symbol].liquidity = Decimal(100_000)
             self._status(symbol, "T", "")
             self._feed_state(symbol, "good")
+            mid = self.mids[symbol]
+            shell.tell(e.PriceBand(**stamp, symbol=symbol, low=CENT, high=mid * 10))
         self._feed_state(None, "good")
         shell.stream_up = True
         shell.tell(e.OrderStreamState(**stamp, up=True))
@@ -376,17 +392,26 @@ class Play:
         room_s = (shell.clock.session_close - shell.clock.at).total_seconds()
         if room_s < 1500:
             self._next_session()
-        self._wait(30.0, 2.0)  # what is in flight lands, a sweep has looked
-        if shell.ledger.killed:
-            self._killed_ends_quiet()
-        self._wait(60.0, 5.0)
+        self._wait(24.0, 3.0)  # what is in flight lands, a sweep has looked
+        self._kill_ends_quiet()
+        self._wait(30.0, 5.0)
 
-    def _killed_ends_quiet(self) -> None:
-        """After a kill nothing may work at the venue once the faults are over."""
-        self._wait(40.0, 2.0)
-        working = [o.client_order_id for o in self.shell.venue.orders.values() if o.open]
-        if self.shell.ledger.mode is Mode.HALTED:
+    def _kill_ends_quiet(self) -> None:
+        """A kill, with orders working if they can be: soon nothing works at the venue."""
+        shell = self.shell
+        if not shell.ledger.killed and shell.engine.mode is Mode.READY:
+            for market in shell.venue.markets.values():
+                market.liquidity = ZERO
+            self._adopt("", {s: "0.01" if i % 2 else "0" for i, s in enumerate(SYMBOLS)}, 20_000)
+            self._wait(3.0)
+            shell.counts["orders working at the last kill"] += len(shell.venue.may_fill())
+            shell.ledger.kill(flatten=False)
+        self._wait(12.0, 2.0)
+        working = [o.client_order_id for o in shell.venue.orders.values() if o.open]
+        if shell.ledger.mode is Mode.HALTED:
             require(not working, "I9", f"killed, and the venue still works {working}")
+        for market in shell.venue.markets.values():
+            market.liquidity = Decimal(100_000)
 
     def _person_rearms(self) -> None:
         """Re-arm until READY holds: rebased, a breaker whose cause is gone stays quiet."""
@@ -403,7 +428,7 @@ class Play:
         )
 
     def _trades_again(self) -> None:
-        """A fresh signal of each strategy: one trades to its target, the others ask for nothing."""
+        """All is quiet and equal on both sides; then fresh signals trade the whole book to its targets."""
         shell = self.shell
         self._flat_limits()
         self._person_rearms()
@@ -421,23 +446,26 @@ class Play:
         require(not stuck, "liveness", f"faults are over, nothing is asked for, and still open: {stuck}")
         shell.watch.settled()
         self._person_rearms()
-        symbol = min(SYMBOLS, key=lambda s: (abs(shell.ledger.positions.get(s, ZERO)), s))
-        mid = self.mids[symbol]
-        held = shell.ledger.positions.get(symbol, ZERO)
-        weight = TARGET if held * mid < 1500 else ZERO
-        self._adopt("", {symbol: str(weight)}, 20_000)
-        self._wait(60.0)
-        reached = shell.venue.positions.get(symbol, ZERO)
-        equity = shell.engine.equity
+        symbol = SYMBOLS[self.story.seed % len(SYMBOLS)]
+        nothing = dict.fromkeys(SYMBOLS, "0")
+        for strategy in [s for s in shell.ledger.newest if s]:
+            self._adopt(strategy, nothing, 20_000)
+        self._adopt("", nothing | {symbol: str(TARGET)}, 20_000)
+        for _ in range(12):
+            self._wait(10.0)
+            if shell.ledger.newest[""] in shell.ledger.finished:
+                break
+        equity, reached = shell.engine.equity, dict(shell.venue.positions)
         assert equity is not None
-        wanted = weight * equity / mid
-        near = abs(reached - wanted) * mid <= max(Decimal(200), Decimal("0.01") * equity)
-        refused = [r for r in shell.ledger.refusals[-3:] if r[0] == symbol]
-        require(
-            near, "liveness",
-            f"a fresh signal of {weight} {symbol} ended at {reached} shares, {wanted:.0f} wanted; mode {shell.engine.mode}, "
-            f"refusals {refused}",
-        )  # fmt: skip
+        for name in SYMBOLS:
+            wanted = TARGET * equity / self.mids[name] if name == symbol else ZERO
+            miss = abs(reached.get(name, ZERO) - wanted) * self.mids[name]
+            refused = [r for r in shell.ledger.refusals[-6:] if r[0] == name]
+            require(
+                miss <= max(Decimal(200), Decimal("0.01") * equity), "liveness",
+                f"a fresh signal ended at {reached.get(name, ZERO)} {name}, {wanted:.0f} wanted; mode {shell.engine.mode}, "
+                f"refusals {refused}",
+            )  # fmt: skip
         shell.counts["fresh signal traded"] += 1
 
     def _flat_limits(self) -> None:

@@ -24,7 +24,7 @@ from executor.core.modes import Mode
 from executor.core.orders import Evidence, WorkingOrder, evidence_of_status
 from executor.simulation.invariants import RANKS, Invariants
 from executor.simulation.ledger import Ledger
-from executor.simulation.venue import Update, Venue, VenueOrder
+from executor.simulation.venue import Execution, Update, Venue, VenueOrder
 
 SECOND = 1_000_000_000
 SWEEP_S = 20.0
@@ -82,6 +82,10 @@ class Shell:
         self.network: list[tuple[int, c.Submit]] = []
         """Orders whose sender has given up waiting, still on their way."""
         self.crash_in: int | None = None
+        self.late: list[tuple[int, str]] = []
+        """``(due, client id)`` of ended orders that will turn out to have traded after all."""
+        self.late_fills: dict[str, Execution] = {}
+        """Those executions, by key: until they are booked the books cannot know of them."""
         self.hidden: dict[str, int] = {}
         """Client id → until when the broker's look-up and list do not show it, though it was accepted."""
         self.foreign: set[str] = set()
@@ -228,10 +232,12 @@ class Shell:
         taken = word == "unheard" or (
             word != "lost" and self.venue.cancel(command.broker_order_id, self.clock.now_ns)
         )
-        if taken and word != "unheard":
-            return None
+        if taken and word == "late fill":
+            self.late.append((self.clock.now_ns + LATE_S * SECOND, command.client_order_id))
         if word == "unheard":
             return None  # taken with thanks, and nothing happens
+        if taken:
+            return None
         return self.evidence(command.client_order_id, Evidence.WORKING, reason="cancel not taken")
 
     def _second_source(self) -> e.Event | None:
@@ -271,6 +277,12 @@ class Shell:
             self.network.remove((due_ns, command))
             self.counts["orders arrived late"] += 1
             self.venue.submit(command, self.clock.now_ns)
+        for due_ns, cid in [n for n in self.late if n[0] <= self.clock.now_ns]:
+            self.late.remove((due_ns, cid))
+            execution = self.venue.fill_after_end(cid, self.clock.now_ns)
+            if execution is not None:
+                self.counts["fills after the end"] += 1
+                self.late_fills[execution.key] = execution
         waiting: list[Update] = []
         while self.venue.updates:
             update = self.venue.updates.popleft()
@@ -424,7 +436,12 @@ class Shell:
 
     def on_its_way(self) -> list[tuple[str, str, Decimal]]:
         """``(side, symbol, shares)`` of orders that have left us and not reached the venue."""
-        return [(order.side, order.symbol, order.qty) for _, order in self.network]
+        # An id the venue has already is refused when it arrives again.
+        return [
+            (order.side, order.symbol, order.qty)
+            for _, order in self.network
+            if order.client_order_id not in self.venue.orders
+        ]
 
     # ------------------------------------------------------------------ start
 

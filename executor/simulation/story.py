@@ -136,7 +136,10 @@ def _answer(chance: random.Random) -> Step:
 
 def _cancel(chance: random.Random) -> Step:
     return Step(
-        "cancel fault", _wait(chance), word=chance.choice(["lost", "unheard"]), number=chance.choice([1, 3])
+        "cancel fault",
+        _wait(chance),
+        word=chance.choice(["lost", "unheard", "late fill"]),
+        number=chance.choice([1, 3]),
     )
 
 
@@ -171,7 +174,18 @@ def _person(chance: random.Random) -> Step:
 
 def _health(chance: random.Random) -> Step:
     kind = chance.choice(
-        ["feed", "feed of", "stream", "broker", "clock", "host", "silent heartbeat", "model", "difference"]
+        [
+            "feed",
+            "feed of",
+            "feed of",
+            "stream",
+            "broker",
+            "clock",
+            "host",
+            "silent heartbeat",
+            "model",
+            "difference",
+        ]
     )
     word = (
         chance.choice(["bad", "bad", "good"])
@@ -204,5 +218,5 @@ def _shut(chance: random.Random) -> Step:
 
 MAKERS = {
     _price: 14, _halt: 8, _liquidity: 8, _answer: 14, _cancel: 6, _updates: 10, _calls: 10, _crash: 9,
-    _person: 7, _health: 6, _corporate: 4, _ledger: 2, _session: 1, _shut: 2,
+    _person: 7, _health: 9, _corporate: 4, _ledger: 2, _session: 1, _shut: 2,
 }  # fmt: skip

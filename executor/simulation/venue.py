@@ -169,6 +169,18 @@ class Venue:
         self._end(order, "canceled", now_ns)
         return True
 
+    def fill_after_end(self, client_order_id: str, now_ns: int) -> Execution | None:
+        """A trade reported after the order was shown ended: it happens, and must be booked."""
+        order = self.orders[client_order_id]
+        market = self.markets[order.symbol]
+        price = market.ask if order.side == "buy" else market.bid
+        if order.open or order.remaining <= 0 or price <= 0:
+            return None
+        status = order.status
+        self._fill(order, max(Decimal(1), order.remaining // 2), price, now_ns)
+        order.status = status
+        return self.executions[-1]
+
     # ------------------------------------------------------------------ time and prices
 
     def trade(self, now_ns: int) -> None:
