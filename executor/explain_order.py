@@ -248,7 +248,7 @@ def proof_of(story: Row) -> RenderableType:
     return facts(rows)
 
 
-def _entries(entries: list[Row]) -> list[tuple[str, Text]]:
+def _entries(entries: list[Row]) -> list[tuple[str, Any]]:
     """Kinds with their numbers; the head of the newest hash at the end."""
     kinds: dict[str, list[int]] = {}
     for entry in entries:
@@ -259,7 +259,7 @@ def _entries(entries: list[Row]) -> list[tuple[str, Text]]:
         + (" ..." if len(numbers) > ENTRIES_SHOWN else "")
         for kind, numbers in kinds.items()
     ]
-    lines = [("entries", Text("  ·  ".join(shown)))]
+    lines: list[tuple[str, Any]] = [("entries", joined(*shown))]
     if entries:
         lines.append(
             ("newest hash", Text(f"{brief(entries[-1]['hash'])} (entry {entries[-1]['seq']:,})", "dim"))

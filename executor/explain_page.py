@@ -51,7 +51,7 @@ def render(story: Row) -> RenderableType:
             parts += [Text(), _rule(told["order"]["client_order_id"], "bold"), Text(_sentence(told["order"]))]
         limits = told["limits"]
         parts += [
-            Text(), _second_door(told["decision"] | {"order": told["order"]}, limits["checks"], limits, None),
+            Text(), _second_door(told["decision"] | {"order": told["order"], "kin": told["kin"]}, limits["checks"], limits, None),
             Text(), _rule("What happened  (UTC)"), happened(story, told),
             Text(), _rule("Money  (USD)"), money(told),
         ]  # fmt: skip
@@ -218,10 +218,8 @@ def _first_door(story: Row) -> RenderableType:
 def _second_door(decision: Row, checks: list[Row], version: Any, refused: str | None) -> RenderableType:
     order = decision.get("order") or decision
     quote, inputs = decision["quote"], decision["inputs"]
-    price = f" limit {number(order['limit_price'])}" if order.get("limit_price") is not None else ""
-    terms = f"{order.get('side') or '?'} {number(order.get('qty'))} {order['symbol']} {order.get('order_type') or ''}{price}"
     rows: list[tuple[str, Any]] = [
-        ("asked", joined(terms.replace(" limit limit", " limit"), f"entry {decision['seq']:,}", moment(decision["at"]))),
+        ("asked", joined(_terms(order), f"entry {decision['seq']:,}", moment(decision["at"]))),
         ("quote", "no quote recorded" if quote is None else joined(
             f"{number(quote['bid'])} × {number(quote['ask'])}", f"mid {number(quote['mid'])}",
             f"{quote['spread_bps']:.1f} bps wide" if quote["spread_bps"] is not None else "",
@@ -242,7 +240,39 @@ def _second_door(decision: Row, checks: list[Row], version: Any, refused: str | 
     else:
         said_version = f"version {version}"
     rows.append(("limits", said_version))
+    if kin := _kin(decision["kin"]) if "kin" in decision else "":
+        rows.append(("belongs with", kin))
     return _door("Door 2: risk gate", refused is None, Group(facts(rows), _limits(checks)))
+
+
+def _terms(order: Row) -> str:
+    """``buy 10 AAPL stop_limit, stop 95, limit 94.5``."""
+    prices = (
+        ("limit", "limit_price"),
+        ("stop", "stop_price"),
+        ("trail", "trail_price"),
+        ("trail %", "trail_percent"),
+    )
+    shown = [f"{word} {number(order[name])}" for word, name in prices if order.get(name) is not None]
+    kind = order.get("order_type") or ""
+    only_limit = kind == "limit" and len(shown) == 1
+    words = [
+        order.get("side") or "?",
+        number(order.get("qty")),
+        order["symbol"],
+        "" if only_limit else kind,
+        ", ".join(shown),
+    ]
+    return " ".join(word for word in words if word)
+
+
+def _kin(kin: Row) -> str:
+    """Which other orders this one belongs with; empty if none."""
+    return joined(
+        f"leg of {kin['parent']}" if kin["parent"] else "", f"replaces {kin['replaces']}" if kin["replaces"] else "",
+        f"replaced by {', '.join(kin['replaced_by'])}" if kin["replaced_by"] else "",
+        f"legs {', '.join(kin['legs'])}" if kin["legs"] else "",
+    )  # fmt: skip
 
 
 def _limits(checks: list[Row]) -> RenderableType:

@@ -7,10 +7,13 @@ from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from rich.console import RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+DOT = "  ·  "
 HASH_CHARS = 12
 LABEL_CHARS = 12
 
@@ -30,13 +33,33 @@ def facts(rows: Iterable[tuple[str, Any]]) -> RenderableType:
     table.add_column(style="dim", width=LABEL_CHARS, no_wrap=True)
     table.add_column(overflow="fold")
     for label, content in rows:
-        table.add_row(label, content)
+        table.add_row(label, Packed(content) if isinstance(content, str) else content)
     return table
+
+
+class Packed:
+    """Facts with a dot between them, as many to a line as fit: a line ends between two facts, not in one."""
+
+    def __init__(self, line: str) -> None:
+        self.line = line
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines = [""]
+        for part in self.line.split(DOT):
+            longer = f"{lines[-1]}{DOT}{part}" if lines[-1] else part
+            if cell_len(longer) <= options.max_width or not lines[-1]:
+                lines[-1] = longer
+            else:
+                lines.append(part)
+        yield Text("\n".join(lines), overflow="fold")
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(min(20, options.max_width), min(cell_len(self.line), options.max_width))
 
 
 def joined(*parts: str) -> str:
     """Facts of one line, a dot between them."""
-    return "  ·  ".join(part for part in parts if part)
+    return DOT.join(part for part in parts if part)
 
 
 def moment(at: dt.datetime) -> str:
