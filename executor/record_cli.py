@@ -99,6 +99,40 @@ def ledger_doctor() -> None:
     examine(load_settings())
 
 
+@ledger_app.command("drill")
+def ledger_drill(
+    kind: Annotated[
+        str, typer.Argument(help="kill, restore, failover, disconnect, ...; default: list them")
+    ] = "",
+    detail: Annotated[str, typer.Option(help="What was done and seen; it is recorded.")] = "",
+    failed: Annotated[bool, typer.Option("--failed", help="It did not go as it should.")] = False,
+) -> None:
+    """Record an exercise of a control, or show when each was last exercised."""
+    from executor.upkeep import record_drill, show_drills
+
+    with _open() as (ledger, _):
+        if kind:
+            record_drill(ledger, kind, who=_person(), passed=not failed, detail=detail)
+        else:
+            show_drills(ledger)
+
+
+@ledger_app.command("retention")
+def ledger_retention(
+    keep_months: Annotated[
+        int | None, typer.Option(help="Whole months kept beside the present one; default: as it is.")
+    ] = None,
+    forever: Annotated[bool, typer.Option("--forever", help="Drop nothing.")] = False,
+    table: Annotated[str, typer.Option(help="Only raw_message has a retention.")] = "raw_message",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be dropped.")] = False,
+) -> None:
+    """How long the broker's raw messages are kept; older whole months are dropped, their hashes stay."""
+    from executor.upkeep import keep_messages
+
+    with _open() as (ledger, _):
+        keep_messages(ledger, table, keep_months=keep_months, forever=forever, dry_run=dry_run, who=_person())
+
+
 @ledger_app.command("stop")
 def ledger_stop() -> None:
     """Stop the embedded server, whoever uses it."""
