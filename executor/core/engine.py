@@ -86,6 +86,7 @@ ROOMS: dict[type[events.Event], Callable[[Known, Any], list[Command]]] = {
     events.CorporateAction: names.on_corporate_action,
     events.FeedState: names.on_feed_state,
     events.Reserved: order_life.on_reserved,
+    events.Withdrawn: order_life.on_withdrawn,
     events.OrderEvidence: order_life.on_evidence,
     events.Fill: order_life.on_fill,
     events.Replaced: order_life.on_replaced,

@@ -176,6 +176,12 @@ class Reserved(Event, frozen=True, kw_only=True):
     reason: str
 
 
+class Withdrawn(Event, frozen=True, kw_only=True):
+    """The ledger withdrew an order before it was sent: a kill came first, or a restart."""
+
+    client_order_id: str
+
+
 class OrderEvidence(Event, frozen=True, kw_only=True):
     """Something the broker showed, or failed to show, about an order."""
 

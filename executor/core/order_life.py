@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from executor.core.book import ZERO
 from executor.core.commands import Alert, Command, Record, Replace, Submit
-from executor.core.events import Fill, LegShown, OrderEvidence, Replaced, Reserved
+from executor.core.events import Fill, LegShown, OrderEvidence, Replaced, Reserved, Withdrawn
 from executor.core.known import Known, as_order
 from executor.core.modes import Mode
 from executor.core.orders import Evidence, State, WorkingOrder, evidence_of_status
@@ -30,6 +30,14 @@ def on_reserved(known: Known, event: Reserved) -> list[Command]:
         known.move(order, Evidence.VOIDED)
         return [Record(client_order_id=order.client_order_id, state=order.state, reason=why)]
     return send(known, order, event.now_ns, "sending")
+
+
+def on_withdrawn(known: Known, event: Withdrawn) -> list[Command]:
+    """The ledger's word that an order was never sent and never will be: it has recorded that itself."""
+    order = known.orders[event.client_order_id]
+    order.state = State.VOID
+    known.order_changed(order)
+    return []
 
 
 def may_not_leave(known: Known, order: WorkingOrder) -> str:
