@@ -15,8 +15,9 @@ from executor.bounds import for_engine, notice
 from executor.broker import Broker, Raw
 from executor.core.book import Book
 from executor.core.engine import Engine
+from executor.core.events import Withdrawn
 from executor.core.modes import Mode
-from executor.core.orders import Evidence, State, next_state
+from executor.core.orders import Evidence, State
 from executor.desk import Desk
 from executor.errors import RefusedError
 from executor.journal import Journal
@@ -112,10 +113,10 @@ async def void_unsent(desk: Desk) -> None:
     """Withdraw what was never sent; what may have been sent is unknown until the broker shows it."""
     for order in [o for o in desk.engine.orders.values() if o.is_open]:
         if order.state is State.INTENT:
-            order.state = next_state(order.state, Evidence.VOIDED)
             await desk.journal.set_state(
-                order.client_order_id, order.state, None, None, "restart before it was sent"
+                order.client_order_id, State.VOID, None, None, "restart before it was sent"
             )
+            await desk.tell(Withdrawn(**desk.day.stamp(), client_order_id=order.client_order_id))
         elif order.state is State.SENDING:
             await desk.tell(desk.evidence(order.client_order_id, Evidence.AMBIGUOUS, reason="restart"))
 

@@ -21,7 +21,7 @@ from executor.core import events as e
 from executor.core.book import Book
 from executor.core.engine import Engine
 from executor.core.modes import Mode
-from executor.core.orders import Evidence, WorkingOrder, evidence_of_status
+from executor.core.orders import Evidence, State, WorkingOrder, evidence_of_status
 from executor.simulation.invariants import RANKS, Invariants
 from executor.simulation.ledger import Ledger
 from executor.simulation.venue import Execution, Update, Venue, VenueOrder
@@ -146,9 +146,7 @@ class Shell:
             case c.Record():
                 held = self.ledger.record(command)
                 if held == "VOID" and command.state != "VOID":
-                    order = self.engine.orders[command.client_order_id]
-                    order.state = self.ledger.state_of(command.client_order_id)
-                    self.engine.order_changed(order)
+                    answer = e.Withdrawn(**self.clock.stamp(), client_order_id=command.client_order_id)
             case c.Submit() | c.Replace():
                 answer = self._send(command)
             case c.Cancel():
@@ -469,11 +467,10 @@ class Shell:
         self.foreign = {o.client_order_id for o in self.venue.orders.values() if not o.open}
         for cid, row in list(ledger.rows.items()):
             if row.state == "INTENT":
-                order = self.engine.orders[cid]
-                self.engine.move(order, Evidence.VOIDED)
                 self._carry_out(
-                    c.Record(client_order_id=cid, state=order.state, reason="restart before it was sent")
+                    c.Record(client_order_id=cid, state=State.VOID, reason="restart before it was sent")
                 )
+                self.tell(e.Withdrawn(**self.clock.stamp(), client_order_id=cid))
             elif row.state == "SENDING":
                 self.tell(self.evidence(cid, Evidence.AMBIGUOUS, reason="restart"))
         while not self.sweep():
