@@ -124,17 +124,19 @@ class Gate:
                 return Ruling(False, False, f"mode {mode} takes only reducing orders")
         bounds = self.bounds
         try:
-            measured: list[Measured | str] = [measure(order, bounds) for measure in self._measures]
+            taken = [measure(order, bounds) for measure in self._measures]
+            for bound, _, after in taken:
+                if not after <= bound * ROUNDING:  # a value that is no number is not within
+                    break
+            else:
+                reason = "reduces the position" if reducing else "within every limit"
+                return Ruling(True, reducing, reason, tuple(taken))
         except Unknown:
-            measured = [_known(measure, order, bounds) for measure in self._measures]
-        for found in measured:
-            if type(found) is str or not found[2] <= found[0] * ROUNDING:  # type: ignore[operator]
-                break
-        else:
-            return Ruling(
-                True, reducing, "reduces the position" if reducing else "within every limit", tuple(measured)
-            )
-        measured = [_number(limit, found, order) for limit, found in zip(LIMITS, measured, strict=True)]
+            pass
+        measured = [
+            _number(limit, _known(measure, order, bounds), order)
+            for limit, measure in zip(LIMITS, self._measures, strict=True)
+        ]
         if reducing:
             return Ruling(True, True, "reduces the position", tuple(measured))
         return Ruling(False, False, _reasons(measured), tuple(measured))

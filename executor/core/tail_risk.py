@@ -61,8 +61,9 @@ class TailRisk:
         self._levels = tuple(
             _level(level, self.scenarios, least) for level, least in zip(LEVELS, SCENARIOS_MIN, strict=True)
         )
-        self._places = sorted({place for at in self._levels for place in (at.below, at.below + 1)})
-        self._head = min(self._places[-1] + 1, self.scenarios)
+        self._last = min(self._levels[0].below + 1, self.scenarios - 1)
+        self._head = self._scratch[: self._last + 1]
+        """The scratch vector's first places, as far as any quantile needs them."""
 
     def clear(self) -> None:
         """An empty book."""
@@ -95,8 +96,9 @@ class TailRisk:
     def _measure(self) -> Tail:
         """Figures of the scratch vector, which is partly sorted on the way."""
         values = self._scratch
-        values.partition(self._places)
-        head = values[: self._head].tolist()
+        values.partition(self._last)
+        self._head.sort()
+        head = self._head.tolist()
         losses: list[float] = []
         for below, part, known in self._levels:
             if not known:

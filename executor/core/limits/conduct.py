@@ -15,14 +15,14 @@ class WashTrade(Rule):
     unknown = "never: an order that may still fill counts as open"
     passing = True
 
-    def broken(self, order: Proposal, bounds: Bounds) -> float:
+    def measure(self, order: Proposal, bounds: Bounds) -> Measured:
         crossing = 0.0
         for other in order.line.orders.values():
             if other.side == order.side or not other.is_open:
                 continue
             if order.direction * (order.limit_price - float(other.limit_price)) >= 0.0:
                 crossing += 1.0
-        return crossing
+        return 0.0, 0.0, crossing
 
 
 class DuplicateOrders(Limit):

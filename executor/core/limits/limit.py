@@ -12,6 +12,9 @@ Bounds = Mapping[str, float]
 Measured = tuple[float, float, float]
 """``(bound, before, after)`` in the limit's unit: ``after`` may reach the bound but not pass it."""
 EQUITY = "fraction of equity"
+KEPT: Measured = (0.0, 0.0, 0.0)
+BROKEN: Measured = (0.0, 0.0, 1.0)
+"""What a rule measures: no breach, or one, where none is allowed."""
 
 
 class Limit:
@@ -49,7 +52,7 @@ class Limit:
 
 
 class Rule(Limit):
-    """A limit that is kept or broken: the number of breaches the order would make, of which none is allowed.
+    """A limit that is kept or broken: it measures the breaches the order would make, of which none is allowed.
 
     Its bound is 0 by law or by the broker's rules, so it is no setting.
     """
@@ -60,11 +63,3 @@ class Rule(Limit):
     def reads(cls) -> tuple[str, ...]:
         """Its parameters only: the bound is 0."""
         return cls.parameters
-
-    def broken(self, order: Proposal, bounds: Bounds) -> float:
-        """How often the order breaks the rule."""
-        raise NotImplementedError
-
-    def measure(self, order: Proposal, bounds: Bounds) -> Measured:
-        """``(0, 0, breaches)``."""
-        return 0.0, 0.0, self.broken(order, bounds)

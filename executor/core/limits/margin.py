@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from executor.core.limits.limit import Bounds, Limit, Measured, Rule
+from executor.core.limits.limit import KEPT, Bounds, Limit, Measured, Rule
 from executor.core.limits.proposal import Proposal, Unknown
 
 SHORT_ENTRY = 1.03
@@ -21,15 +21,16 @@ class AccountAllows(Rule):
     unknown = "the account was read and showed no buying power; before the first reading the other limits hold alone"
     passing = True
 
-    def broken(self, order: Proposal, bounds: Bounds) -> float:
+    def measure(self, order: Proposal, bounds: Bounds) -> Measured:
         account = order.account
         if account is None:
-            return 0.0
+            return KEPT
         if account.buying_power is None:
             raise Unknown("the broker showed no buying power")
         blocked = account.trading_blocked or account.account_blocked
         no_shorts = order.sells_short() and not account.shorting_enabled
-        return float(blocked) + float(no_shorts) + float(order.notional > float(account.buying_power))
+        breaches = float(blocked) + float(no_shorts) + float(order.notional > float(account.buying_power))
+        return 0.0, 0.0, breaches
 
 
 class BuyingPower(Limit):

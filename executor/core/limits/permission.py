@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from executor.core.limits.limit import Bounds, Limit, Measured, Rule
+from executor.core.limits.limit import BROKEN, KEPT, Bounds, Limit, Measured, Rule
 from executor.core.limits.proposal import Proposal, Unknown
 
 TERMS = {
@@ -25,13 +25,13 @@ class SymbolAllowed(Rule):
     source = "RTS 6 article 15(5); an allow-list, so a name nobody entered is not tradable"
     unknown = "the name is in no list of instruments"
 
-    def broken(self, order: Proposal, bounds: Bounds) -> float:
+    def measure(self, order: Proposal, bounds: Bounds) -> Measured:
         seen = order.seen
         if seen is not None and seen.instrument is not None:
-            return 0.0 if seen.instrument.tradable else 1.0
+            return KEPT if seen.instrument.tradable else BROKEN
         if order.line.sector is None:
             raise Unknown(f"{order.symbol} is not in the universe of instruments")
-        return 0.0
+        return KEPT
 
 
 class OrderTermsAllowed(Rule):
@@ -46,7 +46,7 @@ class OrderTermsAllowed(Rule):
     source = "Reg NMS Rule 612 (tick); the broker's order entry rules"
     unknown = "never"
 
-    def broken(self, order: Proposal, bounds: Bounds) -> float:
+    def measure(self, order: Proposal, bounds: Bounds) -> Measured:
         instrument = order.seen.instrument if order.seen is not None else None
         qty, price, held = order.qty, order.limit_price, order.line.held
         breaches = 0.0
@@ -65,7 +65,7 @@ class OrderTermsAllowed(Rule):
             breaches += 1.0
         if held * order.direction < 0.0 and qty > abs(held) + WHOLE:
             breaches += 1.0
-        return breaches
+        return 0.0, 0.0, breaches
 
 
 class InSession(Rule):
@@ -80,12 +80,12 @@ class InSession(Rule):
     unknown = "never"
     passing = True
 
-    def broken(self, order: Proposal, bounds: Bounds) -> float:
+    def measure(self, order: Proposal, bounds: Bounds) -> Measured:
         if order.in_session or order.time_in_force in AUCTIONS:
-            return 0.0
+            return KEPT
         instrument = order.seen.instrument if order.seen is not None else None
         early_or_late = order.extended_hours and order.order_type == "limit"
-        return 0.0 if early_or_late and instrument is not None and instrument.extended_hours else 1.0
+        return KEPT if early_or_late and instrument is not None and instrument.extended_hours else BROKEN
 
 
 class Halted(Rule):
@@ -97,8 +97,8 @@ class Halted(Rule):
     unknown = "never: messages come on a change only; a doubtful feed blocks new risk by itself"
     passing = True
 
-    def broken(self, order: Proposal, bounds: Bounds) -> float:
-        return 1.0 if order.seen is not None and order.seen.halted else 0.0
+    def measure(self, order: Proposal, bounds: Bounds) -> Measured:
+        return BROKEN if order.seen is not None and order.seen.halted else KEPT
 
 
 class PriceBands(Rule):
@@ -113,14 +113,14 @@ class PriceBands(Rule):
     unknown = "never: without a published band the price collar holds alone"
     passing = True
 
-    def broken(self, order: Proposal, bounds: Bounds) -> float:
+    def measure(self, order: Proposal, bounds: Bounds) -> Measured:
         band = order.seen.band if order.seen is not None else None
         if band is None:
-            return 0.0
+            return KEPT
         line, lower, upper = order.line, float(band.low), float(band.high)
         outside = order.limit_price > upper if order.direction > 0.0 else order.limit_price < lower
         limit_state = line.bid >= upper or 0.0 < line.ask <= lower
-        return float(outside) + float(limit_state)
+        return 0.0, 0.0, float(outside) + float(limit_state)
 
 
 class ShortSaleRestriction(Rule):
@@ -135,15 +135,15 @@ class ShortSaleRestriction(Rule):
     unknown = "for short sales: the risk snapshot does not say who fell, or the name is not in it"
     passing = True
 
-    def broken(self, order: Proposal, bounds: Bounds) -> float:
+    def measure(self, order: Proposal, bounds: Bounds) -> Measured:
         if not order.sells_short():
-            return 0.0
+            return KEPT
         order.modelled()
         snapshot = order.exposure.snapshot
         if snapshot is None or snapshot.restricted is None:
             raise Unknown("the risk snapshot does not say which names fell by a tenth: propose again")
         restricted = order.line.fell or (order.seen is not None and bool(order.seen.short_restricted))
-        return 1.0 if restricted and order.limit_price <= order.line.bid else 0.0
+        return BROKEN if restricted and order.limit_price <= order.line.bid else KEPT
 
 
 class Borrow(Rule):
@@ -154,13 +154,13 @@ class Borrow(Rule):
     source = "Regulation SHO Rule 203(b) (locate); the broker shorts easy-to-borrow names only"
     unknown = "for short sales: the broker did not say whether it can be borrowed"
 
-    def broken(self, order: Proposal, bounds: Bounds) -> float:
+    def measure(self, order: Proposal, bounds: Bounds) -> Measured:
         if not order.sells_short():
-            return 0.0
+            return KEPT
         instrument = order.seen.instrument if order.seen is not None else None
         if instrument is None or instrument.shortable is None or instrument.borrow is None:
             raise Unknown(f"whether {order.symbol} can be borrowed is unknown")
-        return 0.0 if instrument.shortable and instrument.borrow == "easy" else 1.0
+        return KEPT if instrument.shortable and instrument.borrow == "easy" else BROKEN
 
 
 class ShortExposure(Limit):
