@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from market.venue.feeds import SIP, Feed
+from market.venue import fakepaca
+from market.venue.feeds import SIP, TEST, Feed
 from market.venue.frames import AlpacaJson, AlpacaMsgpack, pieces
 from market.venue.halts import special_of
 from market.venue.market_feed import Window
@@ -179,6 +180,13 @@ class DataConnection:
             found = window.news() if wanted else []
             messages = [
                 codec.message(m) for m in found if "*" in wanted or not wanted.keys().isdisjoint(m["symbols"])
+            ]
+        elif self.feed is TEST:
+            messages = [
+                codec.message(m)
+                for channel, found in fakepaca.messages(window.start, window.end).items()
+                if self.subscriptions[channel]
+                for m in found
             ]
         else:
             messages = self._tape_messages(window.behind(self.feed.delay), symbols)

@@ -55,5 +55,7 @@ FEEDS = {
 }
 SIP = FEEDS["sip"]
 STREAMED = ("sip", "iex", "delayed_sip", "boats", "overnight")
+TEST = Feed("test", "N")
+"""The test stream: not the tape at all (fakepaca.py)."""
 PAID_STREAMS = ("sip", "boats")
 """What the free plan is refused with 409 on the socket."""

@@ -5,6 +5,7 @@ One address serves the three HTTP dialects: their paths do not overlap.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -53,9 +54,12 @@ class Gateway:
     def unknown(self, dialect: str) -> Answer:
         """The answer to a key nobody has."""
         if dialect == "polygon":
-            return self.polygon.unauthorized()
-        refusal = unauthorized() if self.auth_status == 401 else forbidden()
-        return Answer(refusal.status, refusal.body())
+            answer = self.polygon.unauthorized()
+        else:
+            refusal = unauthorized() if self.auth_status == 401 else forbidden()
+            answer = Answer(refusal.status, refusal.body())
+        answer.headers.update(self.rate_limit.headers(0))
+        return answer
 
     def admit(self, dialect: str, account: int) -> tuple[Answer | None, dict[str, str]]:
         """(the 429 when the minute is used up, else None; the rate limit headers of the answer)."""
@@ -77,6 +81,8 @@ class Gateway:
             self.journal.record(
                 "request", exchange.now, {"dialect": dialect, "account": account, **_journaled(request)}
             )
+        if request.method == "HEAD":  # the server leaves the body out
+            request = dataclasses.replace(request, method="GET")
         if dialect == "trading":
             answer = self.trading.answer(request, exchange.accounts[account])
         elif dialect == "data":

@@ -57,7 +57,7 @@ def list_orders(account: Account, query: dict[str, str]) -> list[dict[str, Any]]
         and (after is None or order.submitted_at > after)
         and (until is None or order.submitted_at < until)
     ]
-    if classes and "us_equity" not in classes:
+    if classes and classes.isdisjoint(("us_equity", "all")):
         rows = []
     rows.sort(key=lambda order: (order.submitted_at, order.sequence), reverse=direction == "desc")
     for key, take_before in (("before_order_id", True), ("after_order_id", False)):

@@ -26,8 +26,14 @@ class RateLimit:
             return True, {}
         used = self._used.get(key, 0) + 1
         self._used[key] = used
-        return used <= self.per_minute, {
+        return used <= self.per_minute, self.headers(used)
+
+    def headers(self, used: int) -> dict[str, str]:
+        """What an answer says of the limit after `used` requests of the minute; nothing without a limit."""
+        if not self.per_minute:
+            return {}
+        return {
             "X-RateLimit-Limit": str(self.per_minute),
             "X-RateLimit-Remaining": str(max(self.per_minute - used, 0)),
-            "X-RateLimit-Reset": str((window + 1) * 60),
+            "X-RateLimit-Reset": str((int(self._wall() // 60) + 1) * 60),
         }

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from market.venue import fakepaca
 from market.venue.data_stream import AUTH_TIMEOUT_S, DataConnection
 from market.venue.faults import HANDSHAKE, Fault
-from market.venue.feeds import FEEDS, PAID_STREAMS, STREAMED, Feed
+from market.venue.feeds import FEEDS, PAID_STREAMS, STREAMED, TEST, Feed
 from market.venue.polygon_stream import PolygonConnection
 from market.venue.sockets import Client
 from market.venue.trading_stream import TradingConnection
@@ -23,6 +24,7 @@ _DATA_PATHS: dict[str, Feed | None] = {
     "/v1beta1/boats": FEEDS["boats"],
     "/v1beta1/overnight": FEEDS["overnight"],
     "/v1beta1/news": None,
+    "/v2/test": TEST,
 }
 
 
@@ -107,7 +109,9 @@ class SocketServer:
             msgpack="application/msgpack" in request.headers.get("Content-Type", ""),
             feed=feed,
             authenticate=lambda key, secret: server.credentials.account(key, secret) >= 0,
-            known=lambda symbol: symbol in server.exchange.tape,
+            known=(lambda symbol: symbol == fakepaca.SYMBOL)
+            if feed is TEST
+            else (lambda symbol: symbol in server.exchange.tape),
             symbol_limit=server.symbol_limit,
             refuse_with=refusal,
         )

@@ -314,3 +314,25 @@ def test_the_free_plan_has_one_session_a_feed_and_no_paid_feed(
                 return [*codes, (await paid.login())[0]["code"]]
 
     assert asyncio.run(talk()) == [None, 406, 409]
+
+
+# --- the test stream --------------------------------------------------------------------------------------------
+
+
+def test_the_test_stream_trades_one_symbol_at_any_hour(start_venue: Callable[..., RehearsalVenue]) -> None:
+    venue = start_venue(start="15:59")
+    venue.move_to("2022-12-31T12:00:00Z")
+
+    async def talk() -> tuple[Any, list[dict[str, Any]]]:
+        async with Feed(venue, packed=True, feed="v2/test") as socket:
+            await socket.login()
+            await socket.say(action="subscribe", trades=["FAKEPACA", "AAPL"], quotes=["FAKEPACA"], bars=["*"])
+            return (await socket.next())[0], await socket.messages(61)
+
+    subscribed, messages = asyncio.run(talk())
+    assert subscribed["trades"] == ["FAKEPACA"]
+    assert {(m["T"], m["S"]) for m in messages} == {("t", "FAKEPACA"), ("q", "FAKEPACA"), ("b", "FAKEPACA")}
+    trades = [m["p"] for m in messages if m["T"] == "t"]
+    bar = next(m for m in messages if m["T"] == "b")
+    assert min(trades) == bar["l"]
+    assert max(trades) == bar["h"]
