@@ -321,9 +321,9 @@ def intent_json(intent: Intent) -> dict[str, Any]:
         "arrival_price": str(intent.arrival_price),
         "market_time": intent.market_time.isoformat(),
         "limit_version": intent.limit_version,
-        "inputs": intent.inputs,
+        "inputs": intent.inputs.as_json(),
         "checks": {"limits": intent.checks.as_json()},
-        "cost_estimate": intent.cost_estimate,
+        "cost_estimate": {name: round(usd, 6) for name, usd in intent.cost_estimate.items()},
     }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from executor.core.events import Quote
 from executor.core.gate import Ruling
 from executor.core.modes import Mode
 from executor.core.orders import Leg, State
@@ -15,6 +16,35 @@ from executor.core.orders import Leg, State
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
     """Base of all commands."""
+
+
+class Inputs(msgspec.Struct, frozen=True):
+    """What an order was decided on; text is made of it when it is recorded, not while it is decided."""
+
+    quote: Quote
+    decided_ns: int
+    position: Decimal
+    equity: Decimal | None
+    cash: Decimal
+    mode: Mode
+    target_weight: Decimal | None
+    identity: dict[str, str]
+
+    def as_json(self) -> dict[str, Any]:
+        """As the ledger keeps them: decimals as text, six places of a dollar."""
+        quote = self.quote
+        return {
+            "bid": str(quote.bid),
+            "ask": str(quote.ask),
+            "quote_age_ms": round((self.decided_ns - quote.now_ns) / 1e6 + quote.age_at_receipt_ms, 3),
+            "quote_time": quote.market_time.isoformat(),
+            "position": str(self.position),
+            "equity": None if self.equity is None else f"{self.equity:.6f}",
+            "cash": f"{self.cash:.6f}",
+            "mode": str(self.mode),
+            "target_weight": None if self.target_weight is None else str(self.target_weight),
+            **self.identity,
+        }
 
 
 class Intent(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +68,7 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     arrival_price: Decimal
     market_time: dt.datetime
     limit_version: int
-    inputs: dict[str, Any]
+    inputs: Inputs
     checks: Ruling
     cost_estimate: dict[str, float]
     order_type: str = "limit"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from executor.core import planner
 from executor.core.book import ZERO
-from executor.core.commands import Alert, Command, Intent, Refuse, Reserve
+from executor.core.commands import Alert, Command, Inputs, Intent, Refuse, Reserve
 from executor.core.events import Target, Timer
 from executor.core.gate import Ruling
 from executor.core.known import Known, Work, as_order
@@ -105,18 +103,16 @@ def _intent(
         if target is not None
         else f"x{event.now_ns:x}{draft.symbol.lower()}"
     )
-    inputs: dict[str, Any] = {
-        "bid": str(quote.bid),
-        "ask": str(quote.ask),
-        "quote_age_ms": round((event.now_ns - quote.now_ns) / 1e6 + quote.age_at_receipt_ms, 3),
-        "quote_time": quote.market_time.isoformat(),
-        "position": str(known.book.positions.get(draft.symbol, ZERO)),
-        "equity": None if known.equity is None else f"{known.equity:.6f}",
-        "cash": f"{known.book.cash:.6f}",
-        "mode": str(known.mode),
-        "target_weight": None if target is None else str(target.weight),
-        **known.identity,
-    }
+    inputs = Inputs(
+        quote,
+        event.now_ns,
+        known.book.positions.get(draft.symbol, ZERO),
+        known.equity,
+        known.book.cash,
+        known.mode,
+        None if target is None else target.weight,
+        known.identity,
+    )
     return Intent(
         client_order_id=f"sp-{base}-{leg}",
         symbol=draft.symbol,
@@ -159,9 +155,9 @@ def _cost(known: Known, draft: planner.Draft, event: Timer) -> dict[str, float]:
         event.session_open.date(),
     )
     return {
-        "fees": round(cost.fees, 6),
-        "spread": round(cost.spread, 6),
-        "impact": round(cost.impact, 6),
-        "total": round(cost.total, 6),
-        "bps": round(cost.bps, 6),
+        "fees": cost.fees,
+        "spread": cost.spread,
+        "impact": cost.impact,
+        "total": cost.total,
+        "bps": cost.bps,
     }
