@@ -38,6 +38,16 @@ def happened(story: Row, told: Row) -> RenderableType:
             (f"  by {fill['source']}, traded {moment(fill['filled_at'])}", "dim"), (mark, "bold yellow"),
         )  # fmt: skip
         events.append((fill["booked_at"], "fill", line))
+    for back in told["reversals"]:
+        gone = (
+            f"{number(back['qty'])} at {number(back['price'])} taken back ({back['kind']}: {back['reason']})"
+        )
+        instead = f", now {number(back['replaced_qty'])} at {number(back['replaced_price'])}"
+        mark = "  ◀ the fill you asked for" if back["asked"] else ""
+        line = Text.assemble(
+            (gone + (instead if back["replaced_by"] else ""), "yellow"), (mark, "bold yellow")
+        )
+        events.append((back["at"], "reverse", line))
     reservation = told["reservation"]
     if reservation and reservation["released_at"]:
         events.append(
@@ -138,7 +148,11 @@ def money(told: Row) -> RenderableType:
     parts: list[RenderableType] = [_postings(told["fills"])]
     lots = [_lot(fill) for fill in told["fills"]]
     realised = sum(fill["realised_usd"] for fill in told["fills"])
-    rows: list[tuple[str, Any]] = [("lots", joined(*(line for line in lots if line)))]
+    rows: list[tuple[str, Any]] = [("lots", joined(*(line for line in lots if line)))] if any(lots) else []
+    rows += [
+        ("taken back", f"reversal:{b['reversal_id']} of fill:{b['execution_id']}, {len(b['postings'])} lines")
+        for b in told["reversals"]
+    ]
     if any(fill["lots_closed"] for fill in told["fills"]):
         rows.append(("realised", f"{usd(realised)} first in first out, before fees"))
     return Group(*parts, facts(rows), Text(), _costs(told["costs"]))

@@ -40,6 +40,7 @@ def order_story(read: Reader, cid: str, asked_fill: str | None) -> Row:
         "states": _states(read, cid),
         "messages": _messages(read, order, fills),
         "fills": fills,
+        "reversals": _reversals(read, cid, asked_fill),
         "costs": _costs(read, order, more["cost_estimate"], quote, fills),
         "reservation": read.row("SELECT * FROM reservation WHERE client_order_id = :c", c=cid),
         "reconciliation": _reconciliation(read, order, fills),
@@ -120,7 +121,7 @@ def _messages(read: Reader, order: Row, fills: list[Row]) -> list[Row]:
 
 def _fills(read: Reader, cid: str, asked: str | None) -> list[Row]:
     fills = read.rows(
-        "SELECT execution_id, qty, price, notional_usd, filled_at, booked_at, source, shortfall_usd FROM v_fills "
+        "SELECT execution_id, broker_execution_id, qty, price, notional_usd, filled_at, booked_at, source, shortfall_usd FROM v_fills "
         "WHERE client_order_id = :c ORDER BY filled_at, booked_at", c=cid,
     )  # fmt: skip
     txns = [f"fill:{f['execution_id']}" for f in fills]
@@ -145,6 +146,18 @@ def _fills(read: Reader, cid: str, asked: str | None) -> list[Row]:
             sums[p["asset"]] = sums.get(p["asset"], ZERO) + p["amount"]
         fill["balanced"] = bool(sums) and not any(sums.values())
     return fills
+
+
+def _reversals(read: Reader, cid: str, asked: str | None) -> list[Row]:
+    """Executions that the broker took back or corrected, or that the true one replaced; not among the fills."""
+    rows = read.rows("SELECT * FROM v_reversals WHERE client_order_id = :c ORDER BY at", c=cid)
+    for row in rows:
+        row["asked"] = row["execution_id"] == asked
+        row["postings"] = read.rows(
+            "SELECT line, account, asset, amount, at FROM posting WHERE txn = :t ORDER BY line",
+            t=f"reversal:{row['reversal_id']}",
+        )
+    return rows
 
 
 def _costs(read: Reader, order: Row, expected: Row, quote: Row | None, fills: list[Row]) -> Row:

@@ -36,6 +36,7 @@ _BY_ID = (
     ("order", "SELECT o.*, client_order_id AS id FROM ledger.orders o WHERE client_order_id = :id"),
     ("order", "SELECT o.*, client_order_id AS id FROM ledger.orders o WHERE broker_order_id = :id"),
     ("fill", "SELECT f.*, execution_id AS id FROM ledger.fill f WHERE execution_id = :id"),
+    ("fill", "SELECT f.*, execution_id AS id FROM ledger.fill f WHERE broker_execution_id = :id"),
     (
         "refusal",
         "SELECT d.*, client_order_id AS id FROM ledger.decision d WHERE client_order_id = :id AND verdict = 'refused' LIMIT 1",

@@ -203,6 +203,28 @@ def test_money_is_never_a_float(book: Traded, terminal: Terminal) -> None:
     assert [p for p in floats(order, "") if not p.lstrip(".").startswith(estimates)] == []
 
 
+def test_an_execution_the_broker_took_back_is_told_with_what_came_instead(
+    book: Traded, terminal: Terminal
+) -> None:
+    book.call("correct_fill(:e, 'corr-1', 'b:10', 6, 100.1, 'price was wrong')")
+    book.call("reverse_fill(:e, 'bust-1', 'b:4', 'erroneous trade')")
+    told = story(terminal, "b:4")
+    [order] = told["orders"]
+    assert [(f["execution_id"], f["price"]) for f in order["fills"]] == [("corr-1", "100.1")]
+    corrected, busted = order["reversals"]
+    assert (corrected["kind"], corrected["replaced_by"], corrected["replaced_price"]) == (
+        "correct",
+        "corr-1",
+        "100.1",
+    )
+    assert (busted["kind"], busted["asked"], busted["replaced_by"]) == ("bust", True, None)
+    assert {p["asset"] for p in busted["postings"]} == {"USD", "AAA"}
+    assert told["audit"]["tables_agree"]
+    assert told["audit"]["whole"]
+    assert "REVERSAL" in {e["kind"] for e in told["audit"]["entries"]}
+    assert "4 at 100 taken back (bust: erroneous trade)" in terminal.run("explain", "b:4").out
+
+
 # ---------------------------------------------------------------- checked as it is told
 
 
