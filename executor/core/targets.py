@@ -201,6 +201,7 @@ def _reprice(known: Known, order: WorkingOrder, event: Timer) -> list[Command]:
         or event.now_ns - order.sent_ns < PEG_REST_NS
         or any(o.symbol == order.symbol and o is not order for o in known.open_orders())
         or any(i.symbol == order.symbol for i in known.intents.values())
+        or (known.new_risk_blocked(order.symbol) and not known.reduces(order.symbol, order.side))
     ):
         return []
     quote, target = known.latest_quote(order.symbol), work.by_symbol.get(order.symbol)
