@@ -14,6 +14,7 @@ import typer
 
 from executor.book_cli import book_app
 from executor.record_cli import approvers_app, audit_app, ledger_app, limits_app
+from executor.replay_cli import replay
 from executor.simulate_cli import simulate
 from executor.venue_cli import venue_app
 
@@ -464,6 +465,7 @@ def signals_submit(
 
 # ---------------------------------------------------------------- ledger, audit, limits, approvers
 
+app.command()(replay)
 app.command()(simulate)
 app.add_typer(book_app)
 app.add_typer(venue_app, name="venue")

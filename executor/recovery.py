@@ -14,7 +14,6 @@ from executor import sweep
 from executor.bounds import for_engine, notice
 from executor.broker import Broker, Raw
 from executor.core.book import Book
-from executor.core.engine import Engine
 from executor.core.events import Withdrawn
 from executor.core.modes import Mode
 from executor.core.orders import Evidence, State
@@ -22,6 +21,7 @@ from executor.desk import Desk
 from executor.errors import RefusedError
 from executor.journal import Journal
 from executor.market_day import MarketDay
+from executor.replay.recorder import RecordedEngine
 from executor.settings import Settings
 
 LAST_CERTAIN = (
@@ -56,7 +56,7 @@ async def open_book(
     say(f"book opened with {account['cash']} USD and {len(rows)} positions, as the broker shows them")
 
 
-async def restore(settings: Settings, day: MarketDay, journal: Journal, reprice_ns: int) -> Engine:
+async def restore(settings: Settings, day: MarketDay, journal: Journal, reprice_ns: int) -> RecordedEngine:
     """The engine as the ledger remembers it."""
     row = (await journal.rows("SELECT mode, killed, flatten FROM book"))[0]
     limits = await journal.rows(
@@ -93,7 +93,7 @@ async def restore(settings: Settings, day: MarketDay, journal: Journal, reprice_
         else 0
     )
     orders = await journal.orders(open_only=False)
-    engine = Engine(
+    engine = RecordedEngine(
         book,
         Mode(row["mode"]),
         limits[0]["version"],

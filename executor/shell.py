@@ -32,6 +32,7 @@ from executor.journal import Journal
 from executor.market_day import MarketDay
 from executor.message_log import MessageLog
 from executor.reconcile import Reconciliation
+from executor.replay.recorder import record
 from executor.settings import Settings
 from sql.anchors import places
 
@@ -122,6 +123,9 @@ class Executor:
         self.say(f"epoch {epoch} on account {account['account_number']}, market time {self.day.show()}")
         await recovery.open_book(account, self.day, self.journal, self.broker, self.say)
         self.engine = await recovery.restore(self.settings, self.day, self.journal, self.reprice_ns)
+        self.engine.recorder = recorder = record(
+            self.engine, self.settings.state_dir, str(self.day.today()), account["account_number"], epoch
+        )
         self.desk = Desk(
             self.settings, self.day, self.journal, self.broker, self.engine, say=self.say, fail=self._fail
         )
@@ -160,6 +164,7 @@ class Executor:
             await self.feed.close()
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(updates.close(), 2)
+            recorder.close()
 
     async def _recover(self) -> None:
         """Book what happened while we were away, resolve what is open, and compare both sides."""

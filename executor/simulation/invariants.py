@@ -112,7 +112,7 @@ class Invariants:
         shell, ledger = self.shell, self.shell.ledger
         cid = intent.client_order_id
         require(cid is not None and cid not in ledger.rows, "I1", f"client order id {cid} is used twice")
-        require(bool(intent.inputs) and bool(intent.checks), "I3", f"{cid} has no decision record")
+        require(bool(intent.inputs) and bool(intent.checks.measured), "I3", f"{cid} has no decision record")
         require(intent.qty > 0 and intent.limit_price > 0, "I7", f"{cid} has no valid terms")
         held = ledger.positions.get(intent.symbol, ZERO)
         same = self._worst(intent.symbol, intent.side, [*earlier, intent]) - intent.qty
