@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from executor.errors import InputError, RefusedError
 from executor.settings import Settings
+from executor.spool import Spool
 from sql import doctor as doctor_room
 from sql.anchors import anchor_now, places
 from sql.backup import backup, restore
@@ -115,6 +116,11 @@ def examine(settings: Settings) -> None:
             if session.execute(text("SELECT to_regclass('ledger.alembic_version')")).scalar_one() is None:
                 raise RefusedError(f"no ledger at {redacted(ledger.url)} yet; run: executor ledger init")
             found = doctor_room.examine(session, where, settings.state_dir)
+            if Spool(settings.state_dir).waiting:
+                waits = (
+                    "wait in state_dir/spool; the next executor run or reconcile brings them into the ledger"
+                )
+                found = [*found, doctor_room.Finding("messages of the broker", "warning", waits)]
     finally:
         ledger.close()
     table = Table(box=None, header_style="bold")

@@ -19,11 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 from sqlalchemy import text
+from terminal import Terminal
 from websockets.asyncio.server import ServerConnection, serve
 
 from executor import message_log
 from executor.broker import Broker
-from executor.core.orders import Evidence
 from executor.errors import ExecutorError
 from executor.message_log import MessageLog
 from executor.messages import BrokerMessage, News
@@ -130,6 +130,12 @@ def test_a_ledger_that_hangs_holds_nothing_up_and_has_each_message_once_in_the_e
     assert not Spool(tmp_path).waiting
 
 
+def test_the_doctor_says_that_messages_wait(terminal: Terminal) -> None:
+    assert "messages of the broker" not in terminal.run("ledger", "doctor").out
+    Spool(terminal.folder / "state").append([BrokerMessage("rest", "in", b"x")])
+    assert "messages of the broker" in terminal.run("ledger", "doctor").out
+
+
 def test_what_can_be_kept_nowhere_stops_the_executor(tmp_path: Path) -> None:
     (tmp_path / "spool").write_text("a file where the folder should be")
     with pytest.raises(ExecutorError, match="neither in the ledger nor in"):
@@ -225,9 +231,8 @@ def broker_at(url: str, kept: list[BrokerMessage], stream: str = "ws://127.0.0.1
 def test_a_servers_html_error_is_kept_with_its_request_id_and_no_secret() -> None:
     kept: list[BrokerMessage] = []
     page = b"<html><h1>502 Bad Gateway</h1>\xa9</html>"
-    with desk((502, page)) as url, closing(broker_at(url, kept)) as broker:
-        outcome = asyncio.run(broker.submit("sp-9-1", "AAPL", "buy", 10, 100))  # type: ignore[arg-type]
-    assert outcome.evidence is Evidence.AMBIGUOUS
+    with desk((502, page)) as url, closing(broker_at(url, kept)) as broker, pytest.raises(APIError):
+        broker._urgent.post("/orders", {"client_order_id": "sp-9-1"})
     sent, got = kept
     assert (sent.direction, got.direction) == ("out", "in")
     assert json.loads(sent.body)["client_order_id"] == "sp-9-1"
@@ -238,9 +243,9 @@ def test_a_servers_html_error_is_kept_with_its_request_id_and_no_secret() -> Non
 
 def test_an_answer_that_breaks_off_is_kept_as_a_failure() -> None:
     kept: list[BrokerMessage] = []
-    with desk((299, b"{")) as url, closing(broker_at(url, kept)) as broker:
-        outcome = asyncio.run(broker.submit("sp-9-1", "AAPL", "buy", 10, 100))  # type: ignore[arg-type]
-    assert outcome.evidence is Evidence.AMBIGUOUS
+    cut = pytest.raises(requests.RequestException)
+    with desk((299, b"{")) as url, closing(broker_at(url, kept)) as broker, cut:
+        broker._urgent.post("/orders", {"client_order_id": "sp-9-1"})
     assert [(m.direction, m.status, m.failure) for m in kept] == [
         ("out", None, ""),
         ("in", None, "ChunkedEncodingError"),
