@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from market.venue.decimals import to_ticks
-from market.venue.faults import CANCEL
+from market.venue.faults import CANCEL, LATE_CANCEL
 from market.venue.orders import WORKING, Order
 from market.venue.refusals import unprocessable
+from market.venue.sessions import is_open
 from market.venue.timestamps import MILLISECOND, SECOND
 
 if TYPE_CHECKING:
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
 
 def ask_to_cancel(exchange: Exchange, order: Order) -> None:
     """Begin the cancel of an order; Refusal 422 when it is over or already asked for."""
+    if order.status in ("canceled", "pending_cancel") and not is_open(exchange.now):
+        return  # repeated while the market is shut: seen to be answered like the first time
     if not order.is_open:
+        if exchange.faults.at_point(LATE_CANCEL, **order.who()):
+            return
         raise unprocessable(f'order is already in "{order.status}" state')
     if order.status == "pending_cancel":
         raise unprocessable("order pending cancel")

@@ -56,6 +56,7 @@ class Rules:
     fills: str = "strict"
     depth_levels: int = 1
     fees: bool = True
+    taf_holiday: bool = True
     wash_trade_status: int = 403
     multiplier: Decimal = Decimal(2)
     replace_qty: str = "total"
@@ -231,7 +232,11 @@ class Exchange:
         """Fees of today's executions, not yet charged."""
         if not self.rules.fees or not account.fills_today:
             return ZERO
-        return sum(day_fees(account.fills_today, self.session.day).values(), ZERO)
+        return sum(self.day_fees(account).values(), ZERO)
+
+    def day_fees(self, account: Account) -> dict[str, Decimal]:
+        """Today's fees of an account by type, USD, each rounded up to the cent."""
+        return day_fees(account.fills_today, self.session.day, taf_holiday=self.rules.taf_holiday)
 
     # --- requests ----------------------------------------------------------------------------------------
 

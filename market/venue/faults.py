@@ -23,14 +23,15 @@ from typing import Any
 from market.venue.errors import FaultPlanError
 from market.venue.path import seed_of
 
-REQUEST, UPDATE, ORDER, CANCEL, REPLACE, EXECUTION, HANDSHAKE, NOW = (
-    "request", "update", "order", "cancel", "replace", "execution", "handshake", "now",
+REQUEST, UPDATE, ORDER, CANCEL, LATE_CANCEL, REPLACE, EXECUTION, HANDSHAKE, NOW = (
+    "request", "update", "order", "cancel", "late cancel", "replace", "execution", "handshake", "now",
 )  # fmt: skip
 _FILTERS = {
     REQUEST: {"method", "path", "account"},
     UPDATE: {"event", "symbol", "side", "account"},
     ORDER: {"symbol", "side", "account"},
     CANCEL: {"symbol", "side", "account"},
+    LATE_CANCEL: {"symbol", "side", "account"},
     REPLACE: {"symbol", "side", "account"},
     EXECUTION: {"symbol", "side", "account"},
     HANDSHAKE: {"socket"},
@@ -82,6 +83,7 @@ KINDS: dict[str, Kind] = {
                        {"account": 0, "symbol": None, "seconds": 5.0}),
     "stuck_cancel": Kind(CANCEL, "pending_cancel for so many venue seconds", {"seconds": 120.0}, "F11"),
     "fill_wins_cancel": Kind(CANCEL, "the rest is filled before the cancel takes effect", {}, "F10"),
+    "late_cancel_accepted": Kind(LATE_CANCEL, "204 to the cancel of an order that is over, and nothing happens", {}, "F10"),
     "cancel_rejected": Kind(CANCEL, "the cancel is refused later: order_cancel_rejected", {}, "F10"),
     "canceled_and_filled": Kind(CANCEL, "204, filled, and a canceled event as well", {}, "F10"),
     "not_sent_but_replaced": Kind(REPLACE, "422 `not sent to exchange yet`, and it is replaced", {}, "F12"),

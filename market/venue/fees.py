@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 
 from market.venue.decimals import ZERO, up_to_cent
@@ -83,9 +83,20 @@ def rate_on(kind: str, day: date) -> Rate:
     return next(row for row in reversed(SCHEDULE[kind]) if row.start <= day)
 
 
-def day_fees(executions: Iterable[tuple[str, Decimal, Decimal]], day: date) -> dict[str, Decimal]:
-    """Fees of one account's executions (side, shares, USD price) on `day`: {REG, TAF, CAT: USD}, zero left out."""
+TAF_HOLIDAY = (date(2026, 10, 1), date(2027, 1, 1))
+"""FINRA charges no TAF from the first of these days up to the second; brokers may go on charging."""
+
+
+def day_fees(
+    executions: Iterable[tuple[str, Decimal, Decimal]], day: date, *, taf_holiday: bool = True
+) -> dict[str, Decimal]:
+    """Fees of one account's executions (side, shares, USD price) on `day`: {REG, TAF, CAT: USD}, zero left out.
+
+    Without `taf_holiday` the broker keeps FINRA's holiday to itself: the rate before it goes on.
+    """
     reg, taf, cat = rate_on("REG", day), rate_on("TAF", day), rate_on("CAT", day)
+    if not taf_holiday and TAF_HOLIDAY[0] <= day < TAF_HOLIDAY[1]:
+        taf = rate_on("TAF", TAF_HOLIDAY[0] - timedelta(days=1))
     totals = {"REG": ZERO, "TAF": ZERO, "CAT": ZERO}
     for side, qty, price in executions:
         totals["CAT"] += qty * cat.rate

@@ -85,6 +85,7 @@ class Book:
     def add(self, order: Order, t: int) -> None:
         """A working order arrives: stops wait, the rest trades what it can and then rests."""
         order.in_book = True
+        order.resting, order.queue_ahead = False, None  # one that comes back queues anew
         self.orders[order.sequence] = order
         self._sync(t)
         self._processed = max(self._processed, t)

@@ -10,7 +10,6 @@ from market.venue.account import Account
 from market.venue.activities import cash_activity, fee_description
 from market.venue.crosses import CLOSING_ENTRY_ENDS, OPENING_ENTRY_ENDS
 from market.venue.decimals import ZERO, decimal_text
-from market.venue.fees import day_fees
 from market.venue.orders import WORKING, Order
 from market.venue.timestamps import MINUTE, SECOND
 
@@ -195,7 +194,7 @@ class TradingDay:
         for account in self._exchange.accounts:
             if not account.fills_today:
                 continue
-            charged = day_fees(account.fills_today, self._exchange.session.day)
+            charged = self._exchange.day_fees(account)
             account.fills_today.clear()
             for kind, amount in charged.items():
                 self._exchange.post_cash(

@@ -15,15 +15,18 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from market.venue.daily import DailyHistory, canonical
 from market.venue.exchange import Exchange, Rules
+from market.venue.halts import Halts
+from market.venue.market_feed import MarketFeed
 from market.venue.order_entry import OrderSpec, ReplaceSpec, parse_order
 from market.venue.orders import TERMINAL, TRANSITIONS, Order
 from market.venue.path import build_from_daily
 from market.venue.refusals import Refusal
 from market.venue.sessions import session_on
+from market.venue.set_aside import stop_orders, suspend_orders
 from market.venue.tape import Tape
 from market.venue.timestamps import SECOND, parse_moment
 
-DAY = dt.date(2022, 12, 28)
+DAY, NEXT = dt.date(2022, 12, 28), dt.date(2022, 12, 29)
 CASH = Decimal(100_000)
 SYMBOLS = {"AAA": (100.0, 250_000.0), "BBB": (20.0, 40_000.0)}
 
@@ -32,7 +35,7 @@ SYMBOLS = {"AAA": (100.0, 250_000.0), "BBB": (20.0, 40_000.0)}
 def history() -> DailyHistory:
     rows = []
     for symbol, (price, volume) in SYMBOLS.items():
-        for day in (dt.date(2022, 12, 27), DAY, dt.date(2022, 12, 29)):
+        for day in (dt.date(2022, 12, 27), DAY, NEXT):
             rows.append((symbol, day, price, price * 1.02, price * 0.98, price * 1.01, volume))
     columns = ["symbol", "date", "open", "high", "low", "close", "volume"]
     return DailyHistory(canonical(pl.DataFrame(rows, schema=columns, orient="row"), "a test"))
@@ -53,8 +56,8 @@ specs = st.fixed_dictionaries(
         "symbol": st.sampled_from(sorted(SYMBOLS)),
         "side": st.sampled_from(["buy", "sell"]),
         "type": st.sampled_from(["market", "limit", "stop", "stop_limit", "trailing_stop"]),
-        "time_in_force": st.sampled_from(["day", "gtc", "ioc", "fok", "cls"]),
-        "qty": st.integers(1, 1500).map(Decimal),
+        "time_in_force": st.sampled_from(["day", "gtc", "gtc", "ioc", "fok", "cls", "opg"]),
+        "qty": st.sampled_from([1, 20, 100, 300, 900]).map(Decimal),
         "order_class": st.sampled_from(["", "", "", "bracket", "oco", "oto"]),
         "limit": prices, "stop": prices, "target": prices,
     }
@@ -62,27 +65,39 @@ specs = st.fixed_dictionaries(
 
 
 def order_fields(raw: dict[str, Any]) -> dict[str, Any]:
+    """A body that mostly passes the checks of one order alone; what the account makes of it is another matter."""
     base = Decimal(str(SYMBOLS[raw["symbol"]][0]))
+    buys, kind, grouped = raw["side"] == "buy", raw["type"], raw["order_class"]
 
     def price(factor: Decimal) -> str:
         return str((base * factor).quantize(Decimal("0.01")))
 
-    kind = raw["type"]
-    fields: dict[str, Any] = {
-        k: raw[k] for k in ("symbol", "side", "type", "time_in_force", "qty", "order_class")
-    }
+    def beyond(factor: Decimal, up: bool) -> str:
+        away = Decimal("0.012") + abs(factor - 1)
+        return price(1 + away if up else 1 - away)
+
+    if grouped and (kind not in ("market", "limit") or grouped == "oco"):
+        kind = "limit"
+    fields: dict[str, Any] = {k: raw[k] for k in ("symbol", "side", "time_in_force", "qty", "order_class")}
+    fields["type"] = kind
+    if (grouped or kind not in ("market", "limit")) and fields["time_in_force"] != "gtc":
+        fields["time_in_force"] = "day"
     if kind in ("limit", "stop_limit"):
         fields["limit_price"] = price(raw["limit"])
     if kind in ("stop", "stop_limit"):
-        fields["stop_price"] = price(raw["stop"])
+        fields["stop_price"] = beyond(raw["stop"], buys)
     if kind == "trailing_stop":
         fields["trail_percent"] = "0.5"
-    if raw["order_class"] in ("bracket", "oco"):
-        fields["take_profit"] = {"limit_price": price(raw["target"])}
-        fields["stop_loss"] = {"stop_price": price(2 - raw["target"])}
-    elif raw["order_class"] == "oto":
-        fields["stop_loss"] = {"stop_price": price(raw["stop"])}
+    exits_sell = buys != (grouped == "oco")
+    if grouped in ("bracket", "oco"):
+        fields["take_profit"] = {"limit_price": beyond(raw["target"], exits_sell)}
+    if grouped:
+        fields["stop_loss"] = {"stop_price": beyond(raw["stop"], not exits_sell)}
     return fields
+
+
+FILLABLE = {None, "pending_new", "new", "partially_filled", "stopped", "accepted_for_bidding", "held"}
+"""Last told statuses of an order that may trade: a leg is told of last while held, an order with a rest at once."""
 
 
 class ExchangeMachine(RuleBasedStateMachine):
@@ -90,13 +105,19 @@ class ExchangeMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.exchange = make_exchange()
+        self.exchange = make_exchange(record=self.record)
         self.filled: dict[str, Decimal] = {}
         self.ended: set[str] = set()
         self.status: dict[str, str] = {}
         self.stamp: dict[str, str] = {}
         self.shares: dict[tuple[int, str], Decimal] = {}
         self.cash: dict[int, Decimal] = {0: CASH, 1: CASH}
+
+    def record(self, kind: str, t: int, body: dict[str, Any]) -> None:
+        """A match while its symbol stands still would be a match too many."""
+        if kind == "match":
+            stop = self.exchange.restrictions.of(body["symbol"]).limits.stopped(t)
+            assert stop is None, f"a match inside {stop}"
 
     def settle(self) -> None:
         self.exchange.advance(self.exchange.now)
@@ -114,6 +135,7 @@ class ExchangeMachine(RuleBasedStateMachine):
             if order["status"] in TERMINAL:
                 self.ended.add(name)
             if event in ("fill", "partial_fill"):
+                assert before in FILLABLE, f"traded while {before}"
                 signed = Decimal(update.data["qty"]) * (1 if order["side"] == "buy" else -1)
                 key = (update.account, order["symbol"])
                 self.shares[key] = self.shares.get(key, Decimal(0)) + signed
@@ -126,17 +148,17 @@ class ExchangeMachine(RuleBasedStateMachine):
                         "worse than the limit"
                     )
 
-    @rule(raw=specs, number=st.integers(0, 1))
-    def submit(self, raw: dict[str, Any], number: int) -> None:
+    @rule(raws=st.lists(specs, min_size=1, max_size=4), number=st.integers(0, 1))
+    def submit(self, raws: list[dict[str, Any]], number: int) -> None:
         account = self.exchange.accounts[number]
-        try:
-            spec = parse_order(order_fields(raw))
-            order = self.exchange.submit(account, spec)
-        except Refusal as refusal:
-            assert refusal.status in (403, 422)  # noqa: PT017
-            return
-        assert order.status in ("pending_new", "accepted")
-        self.settle()
+        for raw in raws:
+            try:
+                order = self.exchange.submit(account, parse_order(order_fields(raw)))
+            except Refusal as refusal:
+                assert refusal.status in (403, 422)  # noqa: PT017
+                continue
+            assert order.status in ("pending_new", "accepted")
+            self.settle()
 
     @rule(data=st.data(), number=st.integers(0, 1))
     def cancel(self, data: st.DataObject, number: int) -> None:
@@ -172,8 +194,48 @@ class ExchangeMachine(RuleBasedStateMachine):
         assert order.status == "replaced"
         assert new.status != "pending_new"
 
-    @rule(seconds=st.sampled_from([1, 7, 60, 900, 3600]))
+    @rule(symbol=st.sampled_from(sorted(SYMBOLS)), seconds=st.sampled_from([5, 300, 7200]))
+    @precondition(lambda self: session_on(DAY).open <= self.exchange.now < session_on(DAY).close)
+    def halt(self, symbol: str, seconds: int) -> None:
+        Halts(self.exchange, MarketFeed(self.exchange, conflate=True)).halt(
+            symbol, seconds, "T1", self.exchange.now
+        )
+        self.settle()
+
+    @rule(
+        symbol=st.sampled_from(sorted(SYMBOLS)), number=st.integers(0, 1), seconds=st.sampled_from([5, 300]),
+        turn=st.sampled_from([suspend_orders, stop_orders]),
+    )  # fmt: skip
+    @precondition(lambda self: self.exchange.session.is_regular(self.exchange.now))
+    def set_aside(self, symbol: str, number: int, seconds: int, turn: Any) -> None:
+        now = self.exchange.now
+        turn(self.exchange, number, symbol, now + seconds * SECOND, now)
+        self.settle()
+
+    @rule(moment=st.sampled_from(["close", "post_close"]))
     @precondition(lambda self: self.exchange.now < session_on(DAY).close)
+    def evening(self, moment: str) -> None:
+        """The day's orders end, the others are done for the day."""
+        self.exchange.advance(getattr(session_on(DAY), moment) + 60 * SECOND)
+        self.settle()
+        for account in self.exchange.accounts:
+            for order in account.open_list():
+                assert order.time_in_force == "gtc", f"a {order.time_in_force} order outlived its day"
+                assert order.status in ("done_for_day", "calculated", "held", "accepted"), order.status
+
+    @rule()
+    @precondition(lambda self: session_on(DAY).close < self.exchange.now < session_on(NEXT).open)
+    def morning(self) -> None:
+        """Who was done for the day is back."""
+        self.exchange.advance(session_on(NEXT).open + 60 * SECOND)
+        self.settle()
+        for account in self.exchange.accounts:
+            for order in account.open_list():
+                assert order.status not in ("done_for_day", "calculated", "accepted"), order.status
+                assert order.time_in_force != "opg"
+
+    @rule(seconds=st.sampled_from([1, 7, 60, 900, 3600]))
+    @precondition(lambda self: self.exchange.now < session_on(NEXT).close)
     def wait(self, seconds: int) -> None:
         for number in range(5):
             self.exchange.advance(self.exchange.now + seconds * SECOND // (number + 1))
@@ -218,6 +280,12 @@ class ExchangeMachine(RuleBasedStateMachine):
             for order in book.orders.values():
                 assert order.is_open
                 assert order.in_book
+                assert book.halted or order.status not in (
+                    "suspended",
+                    "done_for_day",
+                    "calculated",
+                    "accepted",
+                )
 
 
 @cache
@@ -233,7 +301,7 @@ def reaches(before: str, after: str) -> bool:
 
 
 ExchangeMachine.TestCase.settings = settings(
-    max_examples=40,
+    max_examples=60,
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=list(HealthCheck),
@@ -282,12 +350,15 @@ def test_how_often_the_venue_is_asked_decides_nothing(raws: list[dict[str, Any]]
 
 @settings(max_examples=40, deadline=None)
 @given(
-    quantities=st.lists(st.integers(50, 400), min_size=2, max_size=6), side=st.sampled_from(["buy", "sell"])
-)
-def test_first_come_first_served_at_one_price(quantities: list[int], side: str) -> None:
-    """Of equal limit orders, across accounts, none trades while an earlier one still wants shares."""
+    quantities=st.lists(st.integers(50, 400), min_size=2, max_size=6), side=st.sampled_from(["buy", "sell"]),
+    halted_s=st.sampled_from([0, 300, 3600]),
+)  # fmt: skip
+def test_first_come_first_served_at_one_price(quantities: list[int], side: str, halted_s: int) -> None:
+    """Of equal limit orders, across accounts, none trades while an earlier one still wants shares, auction or not."""
     exchange = make_exchange(Rules(multiplier=Decimal(4)))
     price = Decimal("19.95") if side == "buy" else Decimal("20.05")
+    if halted_s:
+        Halts(exchange, MarketFeed(exchange, conflate=True)).halt("BBB", halted_s, "T1", exchange.now)
     orders: list[Order] = []
     for number, qty in enumerate(quantities):
         spec = OrderSpec(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -577,3 +578,112 @@ def test_every_kind_of_fault_is_described_at_the_control_address(control: Contro
     assert set(kinds) == set(KINDS)
     assert all(kind["meaning"] for kind in kinds.values())
     assert msgspec.json.encode(kinds)
+
+
+def test_a_cancel_of_what_is_over_may_be_answered_as_if_it_were_not(
+    control: Control, venue: RehearsalVenue, wire: Wire
+) -> None:
+    control.fault("late_cancel_accepted", times=1)
+    filled = wire.order().json()["id"]
+    venue.advance(1)
+    answers = [wire("DELETE", f"/v2/orders/{filled}").status_code for _ in range(2)]
+    assert answers == [204, 422]
+    assert wire.get(f"/v2/orders/{filled}")["status"] == "filled"
+
+
+def test_while_the_market_is_shut_orders_wait_and_a_cancel_may_be_repeated(
+    start_venue: Callable[..., RehearsalVenue],
+) -> None:
+    wire = Wire(start_venue(start="17:00"))
+    orders = [wire.order().json() for _ in range(3)]
+    assert [order["status"] for order in orders] == ["accepted"] * 3
+    assert len({order["client_order_id"] for order in orders}) == 3
+    for _ in range(3):
+        assert wire("DELETE", f"/v2/orders/{orders[0]['id']}").status_code == 204
+    assert wire.get(f"/v2/orders/{orders[0]['id']}")["status"] == "canceled"
+
+
+def test_a_clock_ahead_is_ahead_in_market_data_and_updates_too(
+    control: Control, venue: RehearsalVenue, wire: Wire, listener: Listener
+) -> None:
+    now = wire.get("/v2/stocks/AAPL/quotes/latest")["quote"]["t"]
+    bars = wire.get("/v2/stocks/AAPL/bars/latest")["bar"]["t"]
+    control.fault("clock_ahead", seconds=300.0)
+    ahead = wire.get("/v2/stocks/AAPL/quotes/latest")["quote"]["t"]
+    assert parse_moment(ahead) - parse_moment(now) == 300 * 10**9
+    assert wire.get("/v2/stocks/AAPL/bars/latest")["bar"]["t"] == bars
+    vendor = wire.get("/v2/last/nbbo/AAPL", apiKey=venue.address["polygon_key"])["results"]
+    assert vendor["t"] == parse_moment(ahead)
+    wire.order()
+    wait_until(lambda: "fill" in listener.events(), "the fill")
+    assert int(listener.updates[-1].timestamp.timestamp()) == parse_moment("2022-12-28T15:05:00Z") // 10**9
+
+
+# Section 4, row by row: the behaviour's number, the kinds of fault that bring it about, and where it is tested.
+# Rows without a kind are how the venue always is, or a rule.
+CATALOGUE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "F1": (("accept_then_error", "accept_then_hang", "accept_then_reset"),
+           ("test_a_504_after_acceptance_makes_alpaca_py_resend_and_hear_of_the_duplicate",
+            "test_without_a_client_id_the_resend_doubles_the_order",
+            "test_a_cut_connection_tells_nothing_about_the_order",
+            "test_a_hanging_request_is_up_to_the_clients_patience")),
+    "F2": (("error",), ("test_an_error_before_acceptance_leaves_no_order",)),
+    "F3": (("early_update", "accept_then_delay"), ("test_the_fill_may_arrive_before_the_answer",)),
+    "F4": (("duplicate_update", "delay_update", "reorder_update", "null_execution_id"),
+           ("test_updates_can_be_lost_doubled_late_and_in_disorder",
+            "test_execution_ids_may_be_null_quantities_cumulative_and_statuses_unknown")),
+    "F5": (("drop_update", "withhold_update"),
+           ("test_updates_can_be_lost_doubled_late_and_in_disorder", "test_updates_can_be_withheld_until_the_cancel")),
+    "F6": (("cumulative_qty",), ("test_execution_ids_may_be_null_quantities_cumulative_and_statuses_unknown",)),
+    "F7": (("split_fill",), ("test_several_executions_in_one_millisecond",)),
+    "F8": (("late_activity",), ("test_a_fill_activity_may_be_late", "test_fractions_and_dollars_trade_to_nine_decimals")),
+    "F9": (("reject_after_new",), ("test_an_acknowledged_order_may_still_be_rejected",)),
+    "F10": (("fill_wins_cancel", "cancel_rejected", "canceled_and_filled", "late_cancel_accepted"),
+            ("test_cancels_lose_races", "test_cancelling_what_is_over_says_how_it_ended",
+             "test_a_cancel_of_what_is_over_may_be_answered_as_if_it_were_not")),
+    "F11": (("stuck_cancel",), ("test_a_cancel_may_be_stuck_for_minutes",)),
+    "F12": (("not_sent_but_replaced", "replace_rejected"),
+            ("test_a_refused_replacement_may_have_happened_and_an_accepted_one_not",)),
+    "F13": (("abort", "close", "mute", "half_open"),
+            ("test_a_dead_trading_socket_loses_what_happened_meanwhile", "test_a_mute_socket_stays_open_and_says_nothing",
+             "test_a_half_open_socket_answers_no_ping")),
+    "F14": ((), ("test_a_dead_trading_socket_loses_what_happened_meanwhile",)),
+    "F15": (("refuse_handshake",), ("test_a_handshake_may_be_refused_with_429",)),
+    "F16": (("connection_limit", "ghost_session"), ("test_the_connection_limit_counts_ghosts",)),
+    "F17": (("slow_client",), ("test_insufficient_subscription_and_slow_client", "test_a_client_that_never_reads_is_cut_off")),
+    "F18": ((), ("test_the_wash_trade_matrix", "test_an_open_market_order_blocks_everything_simple_on_the_other_side")),
+    "F19": ((), ("test_an_order_against_a_rule_is_refused_with_its_row",)),
+    "F20": ((), ("test_the_same_client_order_id_is_refused_for_ever",)),
+    "F21": ((), ("test_buying_power_refusal_carries_both_figures", "test_selling_more_than_is_free_names_what_holds_it")),
+    "F22": ((), ("test_the_paper_fill_model_takes_any_size_at_the_quote",
+                 "test_an_order_beyond_the_displayed_size_fills_in_parts")),
+    "F23": (("mute_symbol", "skip_bars", "sip_gap"), ("test_iex_may_disagree_with_sip", "test_minute_bars_may_be_missing")),
+    "F24": (("halt", "market_halt"), ("test_nothing_trades_in_a_halt_and_everything_after_it",
+                                      "test_halts_corrections_and_late_prints_reach_alpaca_py",
+                                      "test_the_best_quote_at_a_band_for_fifteen_seconds_pauses_for_five_minutes",
+                                      "test_a_falling_market_stops_every_name_and_each_reopens_in_its_own_auction")),
+    "F25": (("error",), ("test_the_rate_limit_counts_down_in_its_headers_and_ends_in_429",)),
+    "F26": (("bust_print", "correct_print"), ("test_halts_corrections_and_late_prints_reach_alpaca_py",)),
+    "F27": ((), ("test_while_the_market_is_shut_orders_wait_and_a_cancel_may_be_repeated",)),
+    "F28": (("connection_limit", "close"), ("test_polygon_refuses_a_wrong_key_and_too_many_connections",)),
+    "F29": ((), ("test_stop_refusals_say_where_the_market_is", "test_leg_refusals_say_the_base_price")),
+    "F30": (("clock_ahead", "mixed_offsets"), ("test_clocks_may_run_ahead_and_offsets_mix",
+                                               "test_a_clock_ahead_is_ahead_in_market_data_and_updates_too")),
+}  # fmt: skip
+
+
+def test_every_row_of_the_catalogue_has_its_kinds_and_its_tests() -> None:
+    here = Path(__file__).parent
+    tests = {
+        word
+        for file in here.glob("test_venue_*.py")
+        for word in re.findall(r"^def (test_\w+)", file.read_text(), re.MULTILINE)
+    }
+    assert list(CATALOGUE) == [f"F{n}" for n in range(1, 31)]
+    for row, (kinds, names) in CATALOGUE.items():
+        assert set(names) <= tests, row
+        assert names, row
+        assert all(row in KINDS[kind].catalogue.split() for kind in kinds), row
+    for name, kind in KINDS.items():
+        for row in kind.catalogue.split():
+            assert name in CATALOGUE[row][0], (name, row)

@@ -9,6 +9,45 @@ import pytest
 
 from market.venue.fees import SCHEDULE, day_fees, rate_on
 
+# Section 5 of the specification, row by row: kind, rate in USD, cap in USD, first and last day (None: open).
+PUBLISHED = [
+    ("REG", "0.0000278", None, "2024-05-22", "2025-05-13"),
+    ("REG", "0", None, "2025-05-14", "2026-04-03"),
+    ("REG", "0.0000206", None, "2026-04-04", None),
+    ("TAF", "0.000166", "8.30", "2024-01-01", "2025-12-31"),
+    ("TAF", "0.000195", "9.79", "2026-01-01", "2026-09-30"),
+    ("TAF", "0", None, "2026-10-01", "2026-12-31"),
+    ("TAF", "0.000232", "11.61", "2027-01-01", "2027-12-31"),
+    ("TAF", "0.000240", "12.05", "2028-01-01", "2028-12-31"),
+    ("TAF", "0.000249", "12.50", "2029-01-01", None),
+    ("CAT", "0.000046", None, "2025-01-01", "2025-06-30"),
+    ("CAT", "0.0000265", None, "2025-07-01", "2025-10-31"),
+    ("CAT", "0", None, "2025-11-01", "2026-04-30"),
+    ("CAT", "0.000003", None, "2026-05-01", None),
+]
+
+
+@pytest.mark.parametrize("row", PUBLISHED, ids=lambda row: f"{row[0]}-{row[3]}")
+def test_each_published_rate_holds_from_its_first_day_to_its_last(
+    row: tuple[str, str, str | None, str, str | None],
+) -> None:
+    kind, rate, cap, first, last = row
+    expected = (Decimal(rate), None if cap is None else Decimal(cap))
+    start = dt.date.fromisoformat(first)
+    end = dt.date.fromisoformat(last) if last else dt.date(2040, 1, 1)
+    for day in (start, end):
+        found = rate_on(kind, day)
+        assert (found.rate, found.cap) == expected
+    assert rate_on(kind, start - dt.timedelta(days=1)).rate != expected[0]
+
+
+def test_the_holiday_of_the_activity_fee_may_be_kept_by_the_broker() -> None:
+    sold = [("sell", Decimal(1000), Decimal(150))]
+    day = dt.date(2026, 11, 2)
+    assert "TAF" not in day_fees(sold, day)
+    assert day_fees(sold, day, taf_holiday=False)["TAF"] == Decimal("0.20")
+    assert day_fees(sold, dt.date(2027, 1, 4), taf_holiday=False) == day_fees(sold, dt.date(2027, 1, 4))
+
 
 def test_a_thousand_shares_sold_at_150_in_2026() -> None:
     """The worked example of the broker's page: SEC 3.09, TAF 0.20, CAT 0.01."""

@@ -25,6 +25,7 @@ from market.venue.orders import Order
 from market.venue.path import build_from_daily
 from market.venue.rehearsal import RehearsalVenue
 from market.venue.sessions import Session, session_on
+from market.venue.set_aside import stop_orders, suspend_orders
 from market.venue.stops import Stop, with_holes
 from market.venue.tape import CLOSING, OPENING, REGULAR, REOPENING, SymbolTape, Tape
 from market.venue.timestamps import MINUTE, SECOND
@@ -186,6 +187,27 @@ def test_a_stop_order_is_elected_by_the_auction_and_not_by_what_the_halt_hid() -
     halt(exchange, 300.0)
     exchange.advance(at(15))
     assert (hidden.triggered, reached.status) == (False, "filled")
+
+
+def test_a_suspended_order_does_not_trade_until_it_is_taken_up() -> None:
+    exchange = exchange_on(planted((at(12), 99.0), (at(20), 98.0)))
+    exchange.advance(at(10))
+    order = place(exchange, type="limit", limit_price="99.50")
+    suspend_orders(exchange, 0, "AAA", at(15), exchange.now)
+    exchange.advance(at(14, 59))
+    assert (order.status, order.filled_qty) == ("suspended", 0)
+    exchange.advance(at(15))
+    assert (order.status, order.filled_avg_price) == ("filled", Decimal("99.01"))
+
+
+def test_a_stopped_order_trades_at_its_price_or_better() -> None:
+    exchange = exchange_on(planted((at(12), 101.0)))
+    exchange.advance(at(10))
+    dear = place(exchange, type="limit", limit_price="99.50")
+    stop_orders(exchange, 0, "AAA", at(15), exchange.now)
+    assert dear.status == "stopped"
+    exchange.advance(at(15))
+    assert (dear.status, dear.filled_avg_price) == ("filled", Decimal("99.50"))
 
 
 def test_a_halt_that_outlasts_the_close_has_no_closing_cross() -> None:
