@@ -344,6 +344,7 @@ CASES: tuple[Case, ...] = (
     tail_case("expected_shortfall_99", 0.99, 1),
     Case("drawdown_exposure", {"gross": "0.30"}, inside=(buy("49"),), past=(buy("50"),), numbers=(0.15, 0.1, 0.150005), unknown=unquoted_position, positions={"CCC": "100"}, cash="90001", mode=Mode.REDUCING),
     Case("stage_capital", {"stage_capital": "0.15"}, inside=(buy("49"),), past=(buy("50"),), numbers=(0.15, 0.1, 0.150005), unknown=unquoted_position, positions={"CCC": "100"}, cash="90001"),
+    Case("stage_capital", {"capital_usd": "15000"}, inside=(buy("49"),), past=(buy("50"),), numbers=(0.15, 0.1, 0.150005), unknown=unquoted_position, positions={"CCC": "100"}, cash="90001"),
     Case("turnover", {"turnover": "0.10"}, arrange=after(lambda w: w.engine.pace.fill(3_000.0), working("buy", "20", "100.00", "BBB")), inside=(buy("49"),), past=(buy("50"),), numbers=(0.10, 0.05, 0.100005), unknown=unquoted_position),
     Case("notional_per_day_usd", {"notional_per_day_usd": "10000"}, arrange=after(lambda w: w.engine.pace.fill(-3_000.0), working("buy", "20", "100.00", "BBB")), inside=(buy("49"),), past=(buy("50"),), numbers=(10_000, 5_000, 10_000.5)),
     Case("orders_per_day", {"orders_per_day": "2"}, arrange=set_to(orders_today=1), inside=(buy("10"),)),

@@ -14,6 +14,7 @@ from executor.core.commands import Refuse, Reserve
 from executor.core.gate import Gate
 from executor.core.limits import LIMITS, Rule
 from executor.core.modes import Mode
+from executor.limits_page import markdown
 from executor.settings import LimitSettings
 
 CORE = Path(__file__).parents[2] / "executor/core"
@@ -206,3 +207,8 @@ def test_a_snapshot_without_clusters_betas_or_loadings_refuses_by_each_of_them()
 
     old_snapshot(made)
     assert broken(judge(made, buy("1"))) == {"cluster", "beta", "factor_risk"}
+
+
+def test_the_page_of_limits_is_what_the_classes_say() -> None:
+    page = Path(__file__).parents[2] / "docs/limits.md"
+    assert page.read_text() == markdown() + "\n", "python -m executor.limits_page > docs/limits.md"

@@ -137,10 +137,13 @@ class StageCapital(Limit):
     """Capital allocated to the stage: all of it on paper, a little in a canary, then more."""
 
     name = "stage_capital"
-    formula = "Σ worst values ÷ equity"
-    source = "staged capital: raising it takes two persons, like any loosened limit"
+    formula = "Σ worst values ÷ equity, against the smaller of stage_capital and capital_usd ÷ equity where that is set"
+    source = "staged capital: raising it takes two persons, like any loosened limit. The ledger checks capital_usd again"
     unknown = "equity is unknown"
 
     def measure(self, order: Proposal, bounds: Bounds) -> Measured:
         equity, gross = order.equity, order.exposure.gross
-        return bounds["stage_capital"], gross / equity, (gross + order.added) / equity
+        bound, capital_usd = bounds["stage_capital"], bounds.get("capital_usd")
+        if capital_usd is not None:
+            bound = min(bound, capital_usd / equity)
+        return bound, gross / equity, (gross + order.added) / equity
