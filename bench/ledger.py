@@ -1,7 +1,9 @@
 """The ledger's speed beside the server's own floor, measured in the same run on the same server.
 
-The floor is a single-row durable INSERT by psycopg (one transaction each), by as many writers. Run:
+The floor is a single-row durable INSERT by psycopg (one transaction each), by as many writers; where
+pgbench is installed it makes the same INSERT, in C. Run:
 ``.venv/bin/python bench/ledger.py [--seconds 4] [--rows 200000] [--url postgresql://...]``.
+``--rows 1000000`` is the honest chain of a million entries that must raise no alarm; ``--only-chain`` does only that.
 """
 
 from __future__ import annotations
@@ -9,7 +11,10 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing as mp
+import re
+import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -34,6 +39,8 @@ from sql.roles import adopt
 from sql.server import external_url, libpq_url, stop_embedded
 from sql.tables import Signal
 
+CHUNK = 5_000
+"""Entries a transaction."""
 OPTIONS = "-c timezone=UTC -c search_path=ledger"
 Act = Callable[[psycopg.Connection[Any], int], object]
 
@@ -147,21 +154,60 @@ def fills(url: str, given: tuple[int, str, str], count: int = 600) -> dict[str, 
     }
 
 
-def verification(ledger: Ledger, rows: int) -> tuple[int, float]:
-    """Entries a second that a verification walks."""
+def pgbench(url: str, writers: int, seconds: float) -> dict[str, float] | None:
+    """The floor's INSERT by pgbench; None where it is not installed."""
+    program = shutil.which("pgbench") or next(
+        (str(p) for p in sorted(Path("/usr/lib/postgresql").glob("*/bin/pgbench"), reverse=True)), None
+    )
+    if program is None:
+        return None
+    with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
+        script.write("INSERT INTO public.floor VALUES (gen_random_uuid(), '" + "x" * 900 + "');\n")
+        script.flush()
+        done = subprocess.run(
+            [program, "-n", "-M", "prepared", "-c", str(writers), "-T", str(max(1, round(seconds))), "-f", script.name, url],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+    found = dict(re.findall(r"^(latency average|tps) = ([0-9.]+)", done.stdout, re.MULTILINE))
+    return {"mean_ms": float(found["latency average"]), "per_s": float(found["tps"])}
+
+
+def verification(ledger: Ledger, rows: int) -> tuple[int, float, float]:
+    """An honest chain of ``rows`` more entries; ``(entries, appended a second, verified a second)``."""
     body = order("s", "b", 1)[:400].replace("'", "")
+    begun = time.perf_counter()
     with psycopg.connect(libpq_url(ledger.url), autocommit=True, options=OPTIONS) as connection:
-        connection.execute(
-            f"DO $$ BEGIN FOR n IN 1 .. {rows} LOOP PERFORM audit('STATE', 'sp-' || n, '{body}'); "
-            "IF n % 500 = 0 THEN COMMIT; END IF; END LOOP; END $$"
-        )
+        for first in range(1, rows + 1, CHUNK):
+            refs = [f"sp-{n}" for n in range(first, min(first + CHUNK, rows + 1))]
+            connection.execute("SELECT audit_many('STATE', %s, %s)", (refs, [f"{body}{ref}" for ref in refs]))
+    appended = rows / (time.perf_counter() - begun)
     with ledger.session() as session:
         begun = time.perf_counter()
         report = audit.verify(session)
         seconds = time.perf_counter() - begun
     if not report.ok:
         raise SystemExit(f"false alarm: {report}")
-    return report.rows, report.rows / seconds
+    return report.rows, appended, report.rows / seconds
+
+
+def speeds(url: str, given: tuple[int, str, str], seconds: float) -> None:
+    """Floor, pgbench and place by 1, 8 and 16 writers; fills by one."""
+    print(f"{'':24}{'p50 ms':>9}{'p99 ms':>9}{'tx/s':>10}{'p50 / floor':>13}")
+    for turn, writers in enumerate((1, 8, 16)):
+        floor = race(url, "floor", given, writers, seconds, turn)
+        baseline = pgbench(url, writers, seconds)
+        placed = race(url, "place", given, writers, seconds, turn)
+        for what, found in (("durable INSERT (floor)", floor), ("place", placed)):
+            ratio = found["p50_ms"] / floor["p50_ms"]
+            print(
+                f"{what + ', ' + str(writers):24}{found['p50_ms']:9.2f}{found['p99_ms']:9.2f}{found['per_s']:10.0f}{ratio:13.2f}"
+            )
+        if baseline is not None:
+            print(
+                f"{'pgbench, ' + str(writers) + ' (mean)':24}{baseline['mean_ms']:9.2f}{'':9}{baseline['per_s']:10.0f}"
+            )
+    booked = fills(url, given)
+    print(f"{'record_fill, 1':24}{booked['p50_ms']:9.2f}{booked['p99_ms']:9.2f}{booked['per_s']:10.0f}")
 
 
 def main() -> None:
@@ -169,6 +215,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--only-chain", action="store_true", help="only append and verify the chain")
     parser.add_argument("--url", help="another server than the embedded one (an empty database)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="sallyport-bench-") as name:
@@ -184,21 +231,13 @@ def main() -> None:
                     session.execute(text("SHOW server_version")).scalar_one(),
                     "| tx/s of place count the withdrawal after each",
                 )
-            print(f"{'':24}{'p50 ms':>9}{'p99 ms':>9}{'tx/s':>10}{'p50 / floor':>13}")
-            for turn, writers in enumerate((1, 8, 16)):
-                floor = race(url, "floor", given, writers, options.seconds, turn)
-                placed = race(url, "place", given, writers, options.seconds, turn)
-                for what, found in (("durable INSERT (floor)", floor), ("place", placed)):
-                    ratio = found["p50_ms"] / floor["p50_ms"]
-                    print(
-                        f"{what + ', ' + str(writers):24}{found['p50_ms']:9.2f}{found['p99_ms']:9.2f}{found['per_s']:10.0f}{ratio:13.2f}"
-                    )
-            booked = fills(url, given)
+            if not options.only_chain:
+                speeds(url, given, options.seconds)
+            rows, appended, verified = verification(ledger, options.rows)
             print(
-                f"{'record_fill, 1':24}{booked['p50_ms']:9.2f}{booked['p99_ms']:9.2f}{booked['per_s']:10.0f}"
+                f"chain: {rows:,} entries, appended {appended:,.0f}/s (in transactions of {CHUNK:,}), "
+                f"verified {verified:,.0f}/s, no false alarm"
             )
-            rows, speed = verification(ledger, options.rows)
-            print(f"verify: {rows:,} entries, {speed:,.0f} entries/s, no false alarm")
         finally:
             ledger.close()
             if not options.url:
