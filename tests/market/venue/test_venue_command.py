@@ -148,3 +148,59 @@ def test_a_file_without_the_columns_names_them(tmp_path: Path, capsys: pytest.Ca
     pl.DataFrame({"symbol": ["X"], "date": ["2022-12-28"], "price": [1.0]}).write_parquet(path)
     assert main(["--data", str(path)]) == 2
     assert "has no column open, high, low, close; it has symbol, date, price" in capsys.readouterr().err
+
+
+def test_every_option_has_its_effect_in_one_run(tmp_path: Path) -> None:
+    """Prices of one's own, day, time, stepped clock, seed, faults, journal, accounts, cash, limit, keys, rules, plan."""
+    days = pl.DataFrame({"date": ["2022-12-22", "2022-12-23", "2022-12-27"]})
+    rows = [
+        days.with_columns(symbol=pl.lit(name), open=pl.lit(at), high=pl.lit(at + 1), low=pl.lit(at - 1), close=pl.lit(at),
+                          volume=pl.lit(1_000_000))
+        for name, at in (("ONE", 20.0), ("TWO", 30.0))
+    ]  # fmt: skip
+    prices, plan, journal = tmp_path / "prices.csv", tmp_path / "plan.toml", tmp_path / "journal"
+    pl.concat(rows).write_csv(prices)
+    plan.write_text(
+        '[[fault]]\nkind = "error"\nstatus = 503\nmethod = "GET"\npath = "/v2/positions"\nat = 1\n'
+    )
+    process = command(
+        "--host", "127.0.0.1", "--port", "0", "--control-port", "0", "--data", str(prices), "--date", "2022-12-23",
+        "--speed", "0", "--seed", "11", "--faults", str(plan), "--journal", str(journal), "--accounts", "3", "--cash", "1234.56",
+        "--start", "13:30", "--rate-limit", "9", "--polygon-key", "POLY", "--symbols", "ONE", "--step", "60", "--no-conflate",
+        "--rule", "multiplier=1", "--auth-status", "403", "--free-plan",
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stderr is not None
+    try:
+        line = json.loads(process.stdout.readline())
+        assert set(line) == {*KEYS, "accounts"}
+        assert (line["session"], line["speed"], line["polygon_key"]) == ("2022-12-23", 0.0, "POLY")
+        third = line["accounts"][2]
+        headers = {"APCA-API-KEY-ID": third["key_id"], "APCA-API-SECRET-KEY": third["secret_key"]}
+
+        def get(path: str, **query: str) -> requests.Response:
+            return requests.get(line["rest_url"] + path, params=query, headers=headers, timeout=5)
+
+        assert get("/v2/clock").json()["timestamp"] == "2022-12-23T13:30:00-05:00"
+        account = get("/v2/account").json()
+        assert (account["cash"], account["multiplier"]) == ("1234.56", "1")
+        assert [asset["symbol"] for asset in get("/v2/assets").json()] == ["ONE"]
+        assert get("/v2/positions").status_code == 503
+        quotes = get("/v2/stocks/ONE/quotes", start="2022-12-23T13:00:00-05:00", feed="iex").json()["quotes"]
+        assert len(quotes) == 30
+        assert get("/v2/stocks/ONE/quotes/latest", feed="sip").status_code == 403
+        moved = requests.post(line["control_url"] + "/clock", json={"advance_s": 60}, timeout=5,
+                              headers={"Authorization": f"Bearer {line['control_token']}"})  # fmt: skip
+        assert moved.json()["now"] == "2022-12-23T18:31:00Z"
+        used = get("/v2/clock")
+        assert (used.headers["X-RateLimit-Limit"], used.headers["X-RateLimit-Remaining"]) == ("9", "2")
+        assert [get("/v2/clock").status_code for _ in range(3)] == [200, 200, 429]
+        nobody = requests.get(line["rest_url"] + "/v2/clock", timeout=5)
+        assert (nobody.status_code, nobody.json()) == (403, {"message": "forbidden."})
+    finally:
+        process.terminate()
+        process.wait(10)
+        process.stdout.close()
+        process.stderr.close()
+    header = json.loads(journal.read_text().splitlines()[0])
+    assert (header["kind"], header["options"]["seed"]) == ("header", 11)
