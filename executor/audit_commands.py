@@ -11,7 +11,7 @@ from rich.table import Table
 
 from executor.errors import InputError, NotReconciled
 from executor.settings import Settings
-from sql import audit
+from sql import audit, witnesses
 from sql.anchors import Anchor, AnchorError, AnchorFile, Place, anchor_now, places, read_anchors, read_head
 from sql.ledger import Ledger
 from sql.rebuild import compare
@@ -68,11 +68,13 @@ def rebuild(ledger: Ledger) -> None:
     """Compute the book again from the chain and compare; exit 5 on a difference."""
     with ledger.session() as session:
         built, found = compare(session)
+        told, doubts = witnesses.compare(session)
     held = sum(1 for h in built.holdings.values() if h.qty)
+    found += doubts
     if not found:
         typer.echo(
             f"equal: {built.entries:,} entries give {len(built.orders):,} orders, {len(built.fills):,} fills, {held} positions, "
-            f"{built.cash:,.2f} USD cash and {len(built.raw):,} raw messages, as the tables say"
+            f"{built.cash:,.2f} USD cash and {len(built.raw):,} raw messages, as the tables say; the broker's own bytes tell of {told:,} of the fills"
         )
         return
     table = Table(header_style="bold")
