@@ -48,6 +48,8 @@ def happened(story: Row, told: Row) -> RenderableType:
             (gone + (instead if back["replaced_by"] else ""), "yellow"), (mark, "bold yellow")
         )
         events.append((back["at"], "reverse", line))
+        first = f"{number(back['qty'])} at {number(back['price'])}  by {back['source']}, taken back later"
+        events.append((back["booked_at"], "fill", Text(first, "dim")))
     reservation = told["reservation"]
     if reservation and reservation["released_at"]:
         events.append(

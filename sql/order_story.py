@@ -150,7 +150,10 @@ def _fills(read: Reader, cid: str, asked: str | None) -> list[Row]:
 
 def _reversals(read: Reader, cid: str, asked: str | None) -> list[Row]:
     """Executions that the broker took back or corrected, or that the true one replaced; not among the fills."""
-    rows = read.rows("SELECT * FROM v_reversals WHERE client_order_id = :c ORDER BY at", c=cid)
+    rows = read.rows(
+        "SELECT r.*, f.filled_at, f.booked_at, f.source FROM v_reversals r JOIN fill f USING (execution_id) "
+        "WHERE r.client_order_id = :c ORDER BY r.at", c=cid,
+    )  # fmt: skip
     for row in rows:
         row["asked"] = row["execution_id"] == asked
         row["postings"] = read.rows(
