@@ -165,9 +165,11 @@ class Exposure:
         """Take a quote in; one that is not usable moves no mark but is remembered as the newest."""
         line = self.lines.get(quote.symbol) or self.line(quote.symbol)
         line.latest, line.usable = quote, usable
-        if not usable:
-            return
-        bid, ask = float(quote.bid), float(quote.ask)
+        if usable:
+            self.price(line, float(quote.bid), float(quote.ask))
+
+    def price(self, line: Line, bid: float, ask: float) -> None:
+        """A name's newest usable bid and ask: its mark."""
         if bid == line.bid and ask == line.ask:
             return
         line.bid, line.ask, line.mid = bid, ask, (bid + ask) * 0.5

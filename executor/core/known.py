@@ -201,7 +201,7 @@ class Known:
         self.limit_version = version
         self.limits = decimals(limits)
         self.gate = Gate(self.limits, version)
-        jump = self.limits["price_jump"]
+        jump = float(self.limits["price_jump"])
         self.jump_up, self.jump_down = 1 + jump, 1 - jump
 
     def take_bars(self, bars: Bars) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from executor.core.cancels import cancel_each
 from executor.core.commands import Alert, Command
 from executor.core.events import (
+    SPREAD_MAX,
     Bar,
     Bars,
     CorporateAction,
@@ -31,25 +32,29 @@ INFORMING = frozenset({"5", "6", "7", "8", "9", "A", "C", "D", "E", "Q"})
 """Indications, imbalances, short-sale restriction, quotation: neither halt nor resumption."""
 
 
+WIDEST = float(SPREAD_MAX)
+
+
 def on_quote(known: Known, event: Quote) -> list[Command]:
     """Take a quote in. The hottest path there is: nothing is decided on it.
 
     A usable quote moves the marks, a jump included: a loss must be seen. What a jump may not do is
     lead to new risk before it has stood for a while.
     """
-    symbol = event.symbol
-    known.latest[symbol] = event
+    symbol, exposure = event.symbol, known.exposure
+    line = exposure.lines.get(symbol) or exposure.line(symbol)
+    bid, ask = float(event.bid), float(event.ask)
+    mid = (bid + ask) * 0.5
+    usable = 0.0 < bid <= ask and ask - bid <= WIDEST * mid
+    known.latest[symbol] = line.latest = event
+    line.usable = usable
     known.quoted_ns = event.now_ns
-    if event.usable:
-        before = known.quotes.get(symbol)
-        if before is not None:
-            was, now = before.bid + before.ask, event.bid + event.ask
-            if now > was * known.jump_up or now < was * known.jump_down:
-                _jumped(known, before, event)
+    if usable:
+        was = line.mid
+        if was > 0.0 and not was * known.jump_down <= mid <= was * known.jump_up:
+            _jumped(known, known.quotes[symbol], event)
         known.quotes[symbol] = event
-        known.price_moved(event)
-    else:
-        known.exposure.quote(event, usable=False)
+        exposure.price(line, bid, ask)
     return []
 
 
