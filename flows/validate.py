@@ -16,7 +16,7 @@ from flows.errors import ValidationBlocked
 from flows.notify import deliver_alerts
 from flows.step import admit, step
 from flows.workspace import Workspace, open_workspace
-from reports.data_validation import SUITE_VERSION
+from reports.price_suite import SUITE_VERSION
 from sql.findings import overrules, record_findings
 from sql.lineage import content_hash, raise_alert, record_validation
 from sql.tables import ValidationRun

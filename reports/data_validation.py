@@ -16,8 +16,6 @@ Under `out`: `index.html` and the rest of the Data Docs site, which load nothing
 from __future__ import annotations
 
 import json
-import logging
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -31,25 +29,27 @@ import polars as pl
 
 from market.calendar import is_session, previous_session, session_offset, sessions
 from market.findings import finding_key, worst_first
-from market.ingest import PRICE_COLUMNS, SCHEMA
-from market.quality import CHECKS, SEVERITIES, check_prices
+from market.quality import SEVERITIES, check_prices
 from reports.data_docs import make_offline
 from reports.page import render
+from reports.price_suite import (
+    NEWEST,
+    SUITE_VERSION,
+    SUMMARY,
+    build_suite,
+    count_of,
+    in_words,
+    newest_frame,
+    raised_in,
+    run_suites,
+    summary_frame,
+)
 
 if TYPE_CHECKING:
-    from great_expectations import ExpectationSuite
-    from great_expectations.core import ExpectationSuiteValidationResult, ExpectationValidationResult
-
-SUITE_VERSION = "2"
-"""Raised whenever an expectation is added, dropped or loosened; stored with every outcome."""
+    from great_expectations.core import ExpectationSuiteValidationResult
 
 DATA_DOCS_INDEX = "index.html"
 RESULT_FILE = "validation.json"
-_NEWEST = "prices_newest_sessions"
-_SUMMARY = "blocking_findings_whole_history"
-_EXPECTED_SHARE = 0.9  # of the symbols of the sessions before, on the newest sessions
-_QUARANTINE_SHARE = 0.25  # of all symbols: past that the delivery is bad, whatever is wrong with each
-_OHLC_TOLERANCE = 0.005
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,8 @@ def validate(
     out.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
     try:
-        results = _run(
-            suites, {_NEWEST: _newest_frame(newest), _SUMMARY: _summary_frame(findings, share)}, staging
+        results = run_suites(
+            suites, {NEWEST: newest_frame(newest), SUMMARY: summary_frame(findings, share)}, staging
         )
         outcome = _outcome(results, findings, as_of=as_of, newest_session=newest_due, out=out)
         _write_evidence(staging / RESULT_FILE, outcome, results, source)
@@ -129,88 +129,6 @@ def validate(
         shutil.rmtree(staging, ignore_errors=True)
         raise
     return outcome
-
-
-def build_suite(*, sessions_due: list[date], symbols_before: int) -> dict[str, ExpectationSuite]:
-    """The expectations, version `SUITE_VERSION`, by batch: the newest rows, and the summary of all findings.
-
-    `sessions_due` are the newest sessions in order; `symbols_before` how many symbols traded in the twenty
-    sessions before them (0: unknown, then at least one is expected).
-    """
-    gx = _great_expectations()
-    gxe = gx.expectations
-    from reports.expectations import ExpectBarsToAgree, ExpectDatesToBeSessions
-
-    positive = (*PRICE_COLUMNS, "adj_close", "split")
-    newest: list[Any] = [
-        gxe.ExpectTableColumnsToMatchOrderedList(
-            column_list=list(SCHEMA), description="The columns are the canonical ones, in order."
-        ),
-        gxe.ExpectCompoundColumnsToBeUnique(
-            column_list=["symbol", "date"], description="There is one row a symbol and session."
-        ),
-        gxe.ExpectColumnDistinctValuesToEqualSet(
-            column="date",
-            value_set=[day.isoformat() for day in sessions_due],
-            description="The rows are of exactly the newest sessions of the exchange.",
-        ),
-        gxe.ExpectColumnUniqueValueCountToBeBetween(
-            column="symbol",
-            min_value=max(1, int(_EXPECTED_SHARE * symbols_before)),
-            description=f"At least nine tenths of the {symbols_before} symbols before are delivered.",
-        ),
-        *(
-            gxe.ExpectColumnValuesToNotBeNull(column=name, description=f"Every row has its {name}.")
-            for name in SCHEMA
-        ),
-        *(
-            gxe.ExpectColumnValuesToBeBetween(
-                column=name, min_value=0, strict_min=True, description=f"Every {name} is above zero."
-            )
-            for name in positive
-        ),
-        *(
-            gxe.ExpectColumnValuesToBeBetween(column=name, min_value=0, description=f"No {name} is negative.")
-            for name in ("volume", "dividend")
-        ),
-        ExpectBarsToAgree(
-            column_list=list(PRICE_COLUMNS), tolerance=_OHLC_TOLERANCE,
-            description="Every open and close lies between low and high, up to half a per cent.",
-        ),
-        ExpectDatesToBeSessions(column="date", description="Every row lies on a session of the exchange."),
-    ]  # fmt: skip
-    summary = [
-        gxe.ExpectColumnMaxToBeBetween(
-            column=check, min_value=0, max_value=0, description=f"Whole history: {claim}."
-        )
-        for check, claim in CHECKS.items()
-    ]
-    summary.append(
-        gxe.ExpectColumnMaxToBeBetween(
-            column="quarantined_share", min_value=0, max_value=_QUARANTINE_SHARE,
-            description="Whole history: at most a quarter of the symbols are in quarantine.",
-        )
-    )  # fmt: skip
-    meta = {"suite_version": SUITE_VERSION}
-    return {
-        _NEWEST: gx.ExpectationSuite(name=f"{_NEWEST}_v{SUITE_VERSION}", expectations=newest, meta=meta),
-        _SUMMARY: gx.ExpectationSuite(name=f"{_SUMMARY}_v{SUITE_VERSION}", expectations=summary, meta=meta),
-    }
-
-
-def _great_expectations() -> Any:
-    # Before the import, which reads it: no analytics leave the machine.
-    os.environ["GX_ANALYTICS_ENABLED"] = "false"
-    import great_expectations
-
-    logging.getLogger("great_expectations").setLevel(logging.ERROR)
-    return great_expectations
-
-
-def _newest_frame(newest: pl.DataFrame) -> Any:
-    """Arrow-backed pandas; dates as ISO text, which Great Expectations compares and shows without
-    surprises."""
-    return newest.with_columns(pl.col("date").cast(pl.String)).to_pandas(use_pyarrow_extension_array=True)
 
 
 def _with_overrules(findings: pl.DataFrame, overruled: Mapping[str, str]) -> pl.DataFrame:
@@ -232,79 +150,6 @@ def _quarantined(findings: pl.DataFrame) -> list[str]:
     return sorted(hurt["symbol"].unique())
 
 
-def _summary_frame(findings: pl.DataFrame, quarantined_share: float) -> Any:
-    """One row; one column a check with the number of its blocking findings, and the share in quarantine."""
-    blocking = findings.filter(pl.col("severity") == "block")["check"].value_counts()
-    counts = dict(zip(blocking["check"], blocking["count"], strict=True))
-    summary = pl.DataFrame(
-        {**{check: [int(counts.get(check, 0))] for check in CHECKS}, "quarantined_share": [quarantined_share]}
-    )
-    return summary.to_pandas(use_pyarrow_extension_array=True)
-
-
-def _run(
-    suites: dict[str, ExpectationSuite], frames: dict[str, Any], site: Path
-) -> dict[str, ExpectationSuiteValidationResult]:
-    """Run each suite over its frame in an in-memory context and write the Data Docs to `site`."""
-    gx = _great_expectations()
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
-    source = context.data_sources.add_pandas("sallyport")
-    for name in list(context.list_data_docs_sites()):
-        context.delete_data_docs_site(name)  # the default one lies in a temporary folder
-    context.add_data_docs_site(
-        site_name="data_validation",
-        site_config={
-            "class_name": "SiteBuilder",
-            "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
-            "store_backend": {
-                "class_name": "TupleFilesystemStoreBackend",
-                "base_directory": str(site.resolve()),
-            },
-        },
-    )
-    results: dict[str, ExpectationSuiteValidationResult] = {}
-    for name, suite in suites.items():
-        batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("all")
-        definition = context.validation_definitions.add(
-            gx.ValidationDefinition(name=name, data=batch, suite=context.suites.add(suite))
-        )
-        checkpoint = context.checkpoints.add(
-            gx.Checkpoint(name=name, validation_definitions=[definition], result_format="SUMMARY")
-        )
-        run = checkpoint.run(batch_parameters={"dataframe": frames[name]})
-        results[name] = next(iter(run.run_results.values()))
-    context.build_data_docs(site_names=["data_validation"])
-    return results
-
-
-def _raised(result: ExpectationValidationResult) -> str | None:
-    """The message of an exception inside an expectation; it comes flat, or one a metric."""
-    info = result.exception_info or {}
-    for entry in [info, *(value for value in info.values() if isinstance(value, dict))]:
-        if entry.get("raised_exception"):
-            return str(entry.get("exception_message") or "no message").splitlines()[0]
-    return None
-
-
-def _in_words(result: ExpectationValidationResult, raised: str | None) -> str:
-    config = result.expectation_config
-    claim = (config and config.description) or (config and config.type) or "an expectation"
-    if raised is not None:
-        return f"Could not be checked: {claim} ({raised})"
-    observed = result.result.get("observed_value")
-    if config and config.kwargs.get("column") == "quarantined_share" and observed is not None:
-        return f"{claim} ({observed:.0%} are)"
-    if config and config.type == "expect_column_max_to_be_between" and observed is not None:
-        return f"{claim} ({_count(int(observed), 'blocking finding')})"
-    count = result.result.get("unexpected_count")
-    missing = result.result.get("missing_count")
-    if missing:
-        return f"{claim} ({missing} of the expected values are missing)"
-    seen = f"{count} rows do not" if count else f"found {observed}" if observed is not None else "not met"
-    return f"{claim} ({seen})"
-
-
 def _outcome(
     results: dict[str, ExpectationSuiteValidationResult],
     findings: pl.DataFrame,
@@ -313,9 +158,9 @@ def _outcome(
     newest_session: date,
     out: Path,
 ) -> ValidationOutcome:
-    judged = [(result, _raised(result)) for suite in results.values() for result in suite.results]
+    judged = [(result, raised_in(result)) for suite in results.values() for result in suite.results]
     failures = [
-        _in_words(result, raised) for result, raised in judged if raised is not None or not result.success
+        in_words(result, raised) for result, raised in judged if raised is not None or not result.success
     ]
     counts = {severity: findings.filter(pl.col("severity") == severity).height for severity in SEVERITIES}
     # Belt and braces: a blocking finding fails the run even if no expectation were looking at its check.
@@ -359,8 +204,8 @@ def _write_evidence(
 
 
 _BATCHES = {
-    _NEWEST: "Prices of the newest sessions",
-    _SUMMARY: "Blocking findings of the whole history",
+    NEWEST: "Prices of the newest sessions",
+    SUMMARY: "Blocking findings of the whole history",
 }
 _SHOWN_FINDINGS = 200
 
@@ -377,7 +222,7 @@ def _write_index(
     batches = []
     for name, suite in results.items():
         page = next(p for p in pages if "validations" in p.parts and any(name in part for part in p.parts))
-        met = sum(bool(r.success) and _raised(r) is None for r in suite.results)
+        met = sum(bool(r.success) and raised_in(r) is None for r in suite.results)
         batches.append(
             {
                 "title": _BATCHES[name],
@@ -415,17 +260,13 @@ def headline_of(outcome: ValidationOutcome) -> tuple[str, list[tuple[str, str]]]
     met = outcome.expectations - outcome.failed
     points = [
         ("good" if not outcome.failed else "bad", f"{met} of {outcome.expectations} expectations met"),
-        ("good" if not counts["block"] else "bad", _count(counts["block"], "blocking finding")),
-        ("good" if not names else "warn", f"{_count(names, 'symbol')} in quarantine"),
-        ("plain", _count(counts["note"], "note")),
+        ("good" if not counts["block"] else "bad", count_of(counts["block"], "blocking finding")),
+        ("good" if not names else "warn", f"{count_of(names, 'symbol')} in quarantine"),
+        ("plain", count_of(counts["note"], "note")),
     ]
     if outcome.raised:
-        points.insert(1, ("bad", f"{_count(outcome.raised, 'expectation')} could not be evaluated"))
+        points.insert(1, ("bad", f"{count_of(outcome.raised, 'expectation')} could not be evaluated"))
     return headline, points
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _swap(staging: Path, out: Path) -> None:

@@ -26,6 +26,7 @@ _CARDS_A_CHECK = 2
 _SHARED = 5  # symbols with the same fault on the same day share one line
 _SESSIONS_AROUND = 30  # on each side of a finding in its chart
 _STRIP_SESSIONS = 60
+_NEWEST = 5  # sessions that a reader's eye goes to first
 _MAP_ROWS = 24  # of the heat map: a symbol each, or a stretch of the alphabet
 _NAMED = 12  # symbols a short message names
 _POINTS = 400  # of the coverage curve; more are not seen
@@ -92,12 +93,18 @@ def _worst(known: pl.DataFrame, sessions: pl.DataFrame, findings: Sequence[dict[
     """The worst findings, at most two cards a check and severity, so that one mass fault does not hide the
     rest."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for finding in findings:  # worst first already
+    recent = sessions["date"].tail(_NEWEST)[0]
+    fresh = sorted(
+        findings, key=lambda f: (SEVERITIES.index(f["severity"]), f["last"] is None or f["last"] < recent)
+    )
+    for finding in fresh:  # worst first already; among equals what is of the newest sessions
         groups.setdefault((finding["severity"], finding["check"]), []).append(finding)
     cards: list[_Worst] = []
     for group in groups.values():
-        subjects = {finding["symbol"]: finding for finding in reversed(group)}
-        chosen = list(subjects.values())[::-1][:_CARDS_A_CHECK]
+        subjects: dict[str | None, dict[str, Any]] = {}
+        for finding in group:
+            subjects.setdefault(finding["symbol"], finding)
+        chosen = list(subjects.values())[:_CARDS_A_CHECK]
         for finding in chosen:
             more = len(group) - len(chosen) if finding is chosen[-1] else 0
             cards.append(_Worst(finding, more, _chart(known, sessions, finding)))

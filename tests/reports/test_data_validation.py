@@ -16,8 +16,9 @@ from market.errors import MarketError
 from market.ingest import read_delivery, read_prices
 from market.quality import CHECKS
 from market.sample import SAMPLE_MODELLED, sample_prices
-from reports import data_validation
-from reports.data_validation import SUITE_VERSION, build_suite, validate
+from reports import data_validation, price_suite
+from reports.data_validation import validate
+from reports.price_suite import SUITE_VERSION, build_suite
 
 AS_OF = date(2022, 12, 28)
 BEFORE = session_offset(AS_OF, -1)
@@ -195,7 +196,7 @@ def test_a_blocking_finding_fails_even_when_no_expectation_looks_at_it(
     sample: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        data_validation, "CHECKS", {k: v for k, v in CHECKS.items() if k != "missing_session"}
+        price_suite, "CHECKS", {k: v for k, v in CHECKS.items() if k != "missing_session"}
     )
     outcome = validate(sample.filter(pl.col("date") != date(2022, 3, 15)), as_of=AS_OF, out=tmp_path / "site")
     assert (outcome.failed, outcome.verdict) == (0, "failed")
@@ -254,7 +255,7 @@ def test_on_a_sunday_the_friday_is_the_newest_session(sample: pl.DataFrame, tmp_
 
 def test_importing_it_turns_analytics_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GX_ANALYTICS_ENABLED", "true")
-    data_validation._great_expectations()
+    price_suite.great_expectations_quietly()
     import os
 
     assert os.environ["GX_ANALYTICS_ENABLED"] == "false"
