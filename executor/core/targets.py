@@ -33,8 +33,9 @@ class Wanted:
 
 def on_batch(known: Known, event: Batch) -> list[Command]:
     """Take a batch up in place of the same strategy's last one; what that one has working is cancelled."""
+    if event.snapshot is not known.snapshot:
+        known.exposure.load(event.snapshot)
     known.batch, known.snapshot = event, event.snapshot
-    known.exposure.load(event.snapshot)
     last = known.works.get(event.strategy)
     work = Work(event, legs=dict(event.legs), finished=event.settled)
     work.settled = {} if last is None else last.settled
