@@ -10,6 +10,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psycopg
 import pytest
@@ -58,16 +59,31 @@ def ledger_template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def ledger(ledger_template: str) -> Iterator[Ledger]:
     """An empty replay ledger of the test's own."""
+    with _copy_of(ledger_template) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def module_ledger(ledger_template: str) -> Iterator[Ledger]:
+    """One ledger for a whole file: for tests that only look at what the first of them wrote."""
+    with _copy_of(ledger_template) as made:
+        yield made
+
+
+@contextmanager
+def _copy_of(ledger_template: str) -> Iterator[Ledger]:
     name = f"test_{uuid.uuid4().hex[:8]}"
     source = ledger_template.split("?", maxsplit=1)[0].rsplit("/", 1)[1]
     maintenance = _other_database(ledger_template, "postgres")
     with psycopg.connect(libpq_url(maintenance), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {source}")
     made = Ledger(_other_database(ledger_template, name))
-    yield made
-    made.close()
-    with psycopg.connect(libpq_url(maintenance), autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    try:
+        yield made
+    finally:
+        made.close()
+        with psycopg.connect(libpq_url(maintenance), autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def _other_database(url: str, name: str) -> str:

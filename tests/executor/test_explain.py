@@ -87,7 +87,22 @@ class Traded(StandingBook):
 
 @pytest.fixture
 def book(ledger: Ledger, tmp_path: Path) -> Traded:
+    """A book of the test's own, to do something to."""
     return Traded(ledger, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def seen_book(module_ledger: Ledger, tmp_path_factory: pytest.TempPathFactory) -> Traded:
+    """One book for every test that only looks."""
+    return Traded(module_ledger, tmp_path_factory.mktemp("anchors"))
+
+
+@pytest.fixture
+def viewer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, seen_book: Traded
+) -> Terminal:
+    """A terminal on that book."""
+    return Terminal(monkeypatch, capsys, tmp_path, seen_book.ledger)
 
 
 def story(terminal: Terminal, *words: str) -> Any:
@@ -99,9 +114,9 @@ def story(terminal: Terminal, *words: str) -> Any:
 # ---------------------------------------------------------------- the whole of it
 
 
-def test_an_order_is_told_from_its_prices_to_its_last_posting(book: Traded, terminal: Terminal) -> None:
-    told = story(terminal, book.bought)
-    assert told["subject"] == {"kind": "order", "id": book.bought}
+def test_an_order_is_told_from_its_prices_to_its_last_posting(seen_book: Traded, viewer: Terminal) -> None:
+    told = story(viewer, seen_book.bought)
+    assert told["subject"] == {"kind": "order", "id": seen_book.bought}
     assert told["data_set"]["id"] == "ds-1"
     assert told["validation"]["verdict"] == "passed"
     assert told["model"]["id"] == "test-1"
@@ -134,14 +149,14 @@ def test_an_order_is_told_from_its_prices_to_its_last_posting(book: Traded, term
                      "EPOCH", "RECONCILIATION"}  # fmt: skip
 
 
-def test_costs_paid_stand_beside_costs_expected(book: Traded, terminal: Terminal) -> None:
-    [bought] = story(terminal, book.bought)["orders"]
+def test_costs_paid_stand_beside_costs_expected(seen_book: Traded, viewer: Terminal) -> None:
+    [bought] = story(viewer, seen_book.bought)["orders"]
     paid = bought["costs"]["paid"]
     assert bought["costs"]["expected"] == COST
     # 6 shares a fifth of a dollar above the mid, of which a tenth a share was the quoted half spread of all ten
     assert (paid["slippage_usd"], paid["half_spread_usd"], paid["beyond_spread_usd"]) == ("1.2", "1", "0.2")
     assert paid["day_fees_usd"] == "0.31"
-    [sold] = story(terminal, book.sold)["orders"]
+    [sold] = story(viewer, seen_book.sold)["orders"]
     assert sold["costs"]["paid"]["slippage_usd"] == "-5"  # sold a dollar above the mid: better
     [fill] = sold["fills"]
     assert [(c["qty"], c["opened_by"], c["pnl"]) for c in fill["lots_closed"]] == [
@@ -150,33 +165,39 @@ def test_costs_paid_stand_beside_costs_expected(book: Traded, terminal: Terminal
     assert fill["realised_usd"] == "4.8"
 
 
-def test_a_refused_signal_says_which_limit_refused_and_by_how_much(book: Traded, terminal: Terminal) -> None:
-    told = story(terminal, str(book.signals["BBB"]))
+def test_a_refused_signal_says_which_limit_refused_and_by_how_much(
+    seen_book: Traded, viewer: Terminal
+) -> None:
+    told = story(viewer, str(seen_book.signals["BBB"]))
     assert told["orders"] == []
     [refusal] = told["refusals"]
     assert refusal["refused_by"] == ["single_name"]
     assert (refusal["by"], refusal["side"], refusal["qty"]) == ("gate", "buy", "500")
     assert refusal["checks"][0] | {"version": 1} == CHECKS[0] | {"ok": False, "after": "0.420000"}
-    page = terminal.run("explain", book.refused).out
+    page = viewer.run("explain", seen_book.refused).out
     assert "Door 2: risk gate · shut" in page
     assert "single_name: 0.4200 would pass the limit of 0.1200" in page
     assert "✗  single_name" in page
 
 
-def test_every_way_of_naming_it_leads_to_the_same_order(book: Traded, terminal: Terminal) -> None:
-    fill = story(terminal, "b:10")
+def test_every_way_of_naming_it_leads_to_the_same_order(seen_book: Traded, viewer: Terminal) -> None:
+    fill = story(viewer, "b:10")
     assert [f["asked"] for f in fill["orders"][0]["fills"]] == [False, True]
-    for words in ((book.bought[:20],), ("b0b0b0b0-buy",), ("b0b0b0b0-b",)):
-        assert story(terminal, *words)["orders"][0]["order"]["client_order_id"] == book.bought
-    for words in ((str(book.signals["AAA"]),), (str(book.signals["AAA"])[:13],), ("aaa", "2022-12-28")):
-        assert {o["order"]["client_order_id"] for o in story(terminal, *words)["orders"]} == {
-            book.bought,
-            book.sold,
+    for words in ((seen_book.bought[:20],), ("b0b0b0b0-buy",), ("b0b0b0b0-b",)):
+        assert story(viewer, *words)["orders"][0]["order"]["client_order_id"] == seen_book.bought
+    for words in (
+        (str(seen_book.signals["AAA"]),),
+        (str(seen_book.signals["AAA"])[:13],),
+        ("aaa", "2022-12-28"),
+    ):
+        assert {o["order"]["client_order_id"] for o in story(viewer, *words)["orders"]} == {
+            seen_book.bought,
+            seen_book.sold,
         }
 
 
-def test_the_documented_keys_are_the_keys(book: Traded, terminal: Terminal) -> None:
-    told = story(terminal, book.bought)
+def test_the_documented_keys_are_the_keys(seen_book: Traded, viewer: Terminal) -> None:
+    told = story(viewer, seen_book.bought)
     documented = {
         name for line in DOCS.read_text().splitlines() if line.startswith("| `")
         for name in re.findall(r"`([a-z_]+)(?:\[\])?`", line.split("|")[1])
@@ -189,8 +210,8 @@ def test_the_documented_keys_are_the_keys(book: Traded, terminal: Terminal) -> N
     assert parts == set(told["orders"][0])
 
 
-def test_money_is_never_a_float(book: Traded, terminal: Terminal) -> None:
-    [order] = story(terminal, book.bought)["orders"]
+def test_money_is_never_a_float(seen_book: Traded, viewer: Terminal) -> None:
+    [order] = story(viewer, seen_book.bought)["orders"]
 
     def floats(value: Any, path: str) -> list[str]:
         if isinstance(value, dict):
@@ -372,13 +393,13 @@ def test_what_is_unknown_or_not_unique_is_refused_with_the_way_out(book: Traded,
     assert "begins with" in one_line(terminal.run("explain", "sp-%"), 2), "a per cent sign is no wildcard"
 
 
-def test_explaining_writes_nothing(book: Traded, terminal: Terminal) -> None:
+def test_explaining_writes_nothing(seen_book: Traded, viewer: Terminal) -> None:
     def head() -> Any:
-        with book.ledger.session() as session:
+        with seen_book.ledger.session() as session:
             return session.execute(text("SELECT seq, hash FROM ledger.audit_head")).one()
 
     before = head()
-    terminal.run("explain", book.bought)
+    viewer.run("explain", seen_book.bought)
     assert head() == before
 
 
@@ -387,10 +408,10 @@ def test_explaining_writes_nothing(book: Traded, terminal: Terminal) -> None:
 
 @pytest.mark.parametrize("columns", [100, 160])
 def test_the_page_fits_and_shows_both_doors_without_colour(
-    book: Traded, terminal: Terminal, columns: int
+    seen_book: Traded, viewer: Terminal, columns: int
 ) -> None:
-    terminal.set(COLUMNS=str(columns))
-    page = terminal.run("explain", book.bought).out
+    viewer.set(COLUMNS=str(columns))
+    page = viewer.run("explain", seen_book.bought).out
     assert max(len(line) for line in page.splitlines()) <= min(columns, 140)
     for shown in (
         "Door 1: approval · open",
