@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from market.venue.account import Account
 from market.venue.activities import fill_activity
+from market.venue.cancelling import cancel_with_group
 from market.venue.decimals import ZERO, decimal_text, to_price
 from market.venue.faults import EXECUTION
 from market.venue.orders import Order
@@ -93,6 +94,20 @@ class Executions:
         if done:
             self._exchange.leave(order, account)
         self._exchange.groups.after_fill(order, t)
+        self._free_what_is_gone(account, order.symbol, t)
+
+    def _free_what_is_gone(self, account: Account, symbol: str, t: int) -> None:
+        """Another order sold what exits were holding (it opened when it was entered): the newest exits go."""
+        held, related = account.held_shares(symbol)
+        if not held:
+            return
+        position = account.positions.get(symbol)
+        owned = position.qty if position is not None else ZERO
+        for name in reversed(related):
+            order = account.orders[name]
+            if order.is_open and order.holds and (held > abs(owned) or order.is_buy == (owned > 0)):
+                held -= order.holds
+                cancel_with_group(self._exchange, order, t)
 
     def _is_done(self, order: Order, price: Decimal) -> bool:
         if order.qty is not None:

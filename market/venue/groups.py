@@ -115,10 +115,8 @@ class Groups:
     def rearm(self, order: Order, t: int) -> None:
         """A new session: stop-losses of live groups watch again."""
         if order.status == "held" and order.parent is not None and order.type in ("stop", "stop_limit"):
-            entry_done = (
-                order.parent.status == "filled" if order.order_class == "bracket" else order.parent.is_open
-            )
-            if entry_done:
+            live = {"bracket": order.parent.status == "filled", "oco": order.parent.is_open}
+            if live.get(order.order_class):  # an oto's leg is no longer held once its entry is whole
                 self._watch(order, t)
 
     def watch_again(self, leg: Order, t: int) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from market.venue.decimals import to_ticks
 from market.venue.orders import Order
+from market.venue.timestamps import NEVER
 
 if TYPE_CHECKING:
     from market.venue.exchange import Exchange
@@ -53,6 +54,11 @@ def stop_orders(exchange: Exchange, account: int, symbol: str, until: int, t: in
 
 def _trade(exchange: Exchange, order: Order, t: int) -> None:
     if order.status not in ("stopped", "partially_filled"):
+        return
+    halt = exchange.restrictions.stop_of(order.symbol)
+    if halt is not None:
+        if halt.end < NEVER:
+            exchange.at(halt.end, lambda when: _trade(exchange, order, when))
         return
     quote = exchange.quote(order.symbol)
     ticks = (quote.ask if order.is_buy else quote.bid) if quote is not None else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -262,3 +263,14 @@ def test_what_patching_a_part_filled_order_means_can_be_chosen(
 
 def test_options_default_to_the_total_rule() -> None:
     assert Options().rules.replace_qty == "total"
+
+
+def test_an_oto_leg_sleeps_over_night_with_its_entry(start_venue: Callable[..., RehearsalVenue]) -> None:
+    venue = start_venue(date=dt.date(2022, 12, 27), start="15:00")
+    wire = Wire(venue)
+    order = wire.order(symbol="KO", qty="5", type="limit", limit_price="20", time_in_force="gtc", order_class="oto",
+                       stop_loss={"stop_price": "19"}).json()  # fmt: skip
+    venue.move_to("2022-12-28T15:00:00Z")
+    leg = venue.server.exchange.accounts[0].orders[order["legs"][0]["id"]]
+    assert (leg.status, leg.in_book) == ("held", False)
+    assert wire.get(f"/v2/orders/{order['id']}")["status"] == "new"
