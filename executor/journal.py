@@ -48,8 +48,9 @@ class Heartbeat:
 class Journal:
     """Calls of the ledger's functions under one epoch."""
 
-    def __init__(self, connection: psycopg.AsyncConnection[dict[str, Any]]) -> None:
+    def __init__(self, connection: psycopg.AsyncConnection[dict[str, Any]], url: str = "") -> None:
         self._connection = connection
+        self._url = url
         self._lock = asyncio.Lock()
         self.epoch = 0
 
@@ -64,7 +65,7 @@ class Journal:
             options=f"-c timezone=UTC -c search_path=ledger -c statement_timeout={STATEMENT_TIMEOUT_MS}",
         )
         await connection.execute(adopt("executor"))
-        return cls(connection)
+        return cls(connection, url)
 
     async def close(self) -> None:
         """Release the connection and with it the single-executor lock."""
@@ -102,6 +103,12 @@ class Journal:
             )
         try:
             self.epoch = await self.value("SELECT take_over(%s, %s)", account, holder_name())
+        except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedFunction) as error:
+            login = self._connection.info.user
+            raise RefusedError(
+                f"{_first_line(error)}: the login {login} may not run an executor; "
+                f"GRANT sallyport_executor TO {login}, or use another login in DATABASE_URL"
+            ) from error
         except psycopg.Error as error:
             raise RefusedError(
                 f"{_first_line(error)}; use the key of that account, or another state_dir"
@@ -244,12 +251,24 @@ class Journal:
         return {r["asset"]: r["qty"] for r in rows}
 
     async def tighten(self, mode: Mode, reason: str) -> None:
-        """Tighten the mode."""
-        await self.rows("SELECT tighten(%s, %s, %s)", self.epoch, str(mode), reason)
+        """Tighten the mode; where the connection is gone, over a new one: a halt must be written down."""
+        await self._insist("SELECT tighten(%s, %s, %s)", self.epoch, str(mode), reason)
 
     async def alert(self, severity: str, kind: str, title: str, body: str, ref: str = "") -> None:
-        """Record an alert for the notifier."""
-        await self.rows("SELECT raise_alert(%s, %s, %s, %s, %s)", severity, kind, title, body, ref)
+        """Record an alert for the notifier; where the connection is gone, over a new one."""
+        await self._insist("SELECT raise_alert(%s, %s, %s, %s, %s)", severity, kind, title, body, ref)
+
+    async def _insist(self, query: str, *args: Any) -> None:
+        try:
+            await self.rows(query, *args)
+        except psycopg.OperationalError:
+            if not (self._connection.broken and self._url):
+                raise
+            fresh = await Journal.open(self._url)
+            try:
+                await fresh.rows(query, *args)
+            finally:
+                await fresh.close()
 
     async def claim_batch(self, market_time: dt.datetime) -> uuid.UUID | None:
         """Claim the next approved, valid batch; expired ones are closed on the way."""
