@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 import requests
 from venue_clients import Wire, wait_until
 
-from market.venue.event_stream import ulid
+from market.venue.event_stream import WAITING_MAX, Event, Listener, Span, ulid
 from market.venue.rehearsal import RehearsalVenue
 
 TRADES, ACTIVITIES = "/v2/events/trades", "/v2beta1/events/activities"
@@ -109,3 +110,14 @@ def test_ids_sort_as_time_and_number_do() -> None:
     ids = [ulid(t, n) for t, n in stamps]
     assert ids == sorted(ids)
     assert {len(text) for text in ids} == {26}
+
+
+def test_a_client_that_does_not_read_loses_messages_and_is_told_how_many() -> None:
+    span = Span(since=0)
+    listener = Listener("trades", 0, span)
+    for number in range(WAITING_MAX + 7):
+        listener.hear(Event(number, 0, number, {"n": number}))
+    frames = asyncio.run(listener.frames())
+    assert frames is not None
+    assert frames.count(b"data: ") == WAITING_MAX
+    assert frames.endswith(b": you are reading too slowly, dropped 7 messages\n\n")

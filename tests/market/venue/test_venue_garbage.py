@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from venue_clients import Wire
 
 from market.venue.data_stream import DataConnection
+from market.venue.event_stream import read_span
 from market.venue.feeds import FEEDS
 from market.venue.order_entry import parse_order, parse_replace
 from market.venue.polygon_stream import PolygonConnection
@@ -123,7 +124,7 @@ def _frame(opcode: int, payload: bytes, *, fin: bool = True, masked: bool = True
     return head + (b"\x00\x00\x00\x00" if masked else b"") + payload
 
 
-@pytest.mark.parametrize("path", ["/stream", "/v2/iex", "/stocks"])
+@pytest.mark.parametrize("path", ["/stream", "/v2/iex", "/stocks", "/v1beta1/news"])
 @pytest.mark.parametrize(
     "frame",
     [
@@ -289,13 +290,20 @@ def test_any_message_gets_frames_back_and_never_an_exception(kind: str, messages
          "/v2/account/portfolio/history", "/v2/calendar", "/v2/assets", "/v2/stocks/bars", "/v2/stocks/AAPL/trades",
          "/v2/stocks/snapshots", "/v1/corporate-actions", "/v1beta1/screener/stocks/movers", "/v3/trades/AAPL",
          "/v2/aggs/ticker/AAPL/range/1/day/2022-01-01/2022-02-01", "/v3/reference/splits", "/v3/reference/tickers",
-         "/v2/aggs/grouped/locale/us/market/stocks/2022-12-27", "/v2/clock", "/", "//", "/v2", "/v2//orders"]
+         "/v2/aggs/grouped/locale/us/market/stocks/2022-12-27", "/v2/clock", "/", "//", "/v2", "/v2//orders",
+         "/v3/clock", "/v3/calendar/NYSE", "/v3/calendar/x", "/v1beta1/news", "/v1beta1/logos/A", "/v2/stocks/auctions",
+         "/v2/stocks/meta/conditions/trade", "/v1beta1/screener/stocks/most-actives", "/v2/corporate_actions/announcements",
+         "/v1/indicators/sma/AAPL", "/v1/indicators/macd/AAPL", "/v3/snapshot", "/v2/reference/news", "/v3/quotes/KO",
+         "/v3/reference/conditions", "/vX/reference/tickers/AAPL/events", "/v2/watchlists", "/v2/watchlists:by_name"]
     ),
     query=st.dictionaries(
         st.sampled_from(["limit", "page_token", "start", "end", "after", "until", "status", "symbols", "timeframe",
                          "sort", "cursor", "timestamp", "timestamp.gte", "order", "page_size", "qty", "percentage",
                          "period", "date", "top", "types", "ticker", "execution_date.gte", "feed", "client_order_id",
-                         "nested"]),
+                         "nested", "markets", "time", "timezone", "date_type", "ids", "region", "cashflow_types",
+                         "pnl_reset", "asof", "adjustment", "currency", "by", "since", "until", "ca_types", "window",
+                         "timespan", "series_type", "ticker.any_of", "published_utc.gte", "name", "tape", "id",
+                         "intraday_reporting"]),
         st.text(max_size=12) | st.sampled_from(["1", "-1", "999999999999999999999", "2022-12-28", "AAPL", "1Min", "desc",
                                                 "0001-01-01", "9999-12-31", "1e9", "1D"]),
         max_size=4,
@@ -312,6 +320,21 @@ def test_any_request_gets_an_answer_below_500(
     assert answer.status_code < 500, answer.text
     if answer.status_code >= 400 and method != "HEAD":
         assert answer.json()
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    query=st.dictionaries(
+        st.sampled_from(["since", "until", "since_id", "until_id"]),
+        st.text(max_size=30) | st.sampled_from(["2022-12-28", "0" * 26, "9999-12-31", "1", "-1"]),
+    )
+)
+def test_any_span_of_events_is_read_or_refused(query: dict[str, str]) -> None:
+    try:
+        span = read_span(query)
+    except Refusal:
+        return
+    assert span.live == (not query.get("since") and not query.get("since_id"))
 
 
 def test_the_venue_has_not_leaked_files(shared_wire: Wire) -> None:
