@@ -131,7 +131,7 @@ class Gate:
             else:
                 reason = "reduces the position" if reducing else "within every limit"
                 return Ruling(True, reducing, reason, tuple(taken))
-        except Unknown:
+        except (Unknown, ArithmeticError):
             pass
         measured = [
             _number(limit, _known(measure, order, bounds), order)
@@ -150,6 +150,8 @@ def _known(measure: Measure, order: Proposal, bounds: Mapping[str, float]) -> Me
         return measure(order, bounds)
     except Unknown as unknown:
         return str(unknown)
+    except ArithmeticError as error:  # nothing to divide by, or nothing left to count with: not known either
+        return f"cannot be worked out: {error}"
 
 
 def _number(limit: Limit, found: Measured | str, order: Proposal) -> Measured | str:

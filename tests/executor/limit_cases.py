@@ -18,12 +18,13 @@ from executor.core.events import (
     AccountSeen,
     InstrumentSeen,
     PriceBand,
+    Quote,
     ShortRestriction,
     Timer,
     TradingStatus,
 )
 from executor.core.gate import Ruling, Verdict
-from executor.core.limits import LIMITS
+from executor.core.limits import LIMITS, Rule
 from executor.core.modes import Mode
 from executor.core.orders import Leg, State, WorkingOrder
 from executor.core.proposal import proposed
@@ -69,6 +70,7 @@ def broken(ruling: Ruling) -> set[str]:
 
 WIDE = {"single_name": "1", "sector": "1", "concentration": "1", "risk_per_trade": "0.1"}
 """So that a case breaks only what it is about."""
+RULES = {limit.name for limit in LIMITS if isinstance(limit, Rule)}
 Arrange = Callable[[World], object]
 
 
@@ -91,9 +93,13 @@ class Case:
     numbers: tuple[float, float, float] | None = None
     unknown: Arrange | None = None
     unknown_order: Terms = Terms()
+    because: str = ""
+    """Part of the reason given for it."""
     positions: dict[str, str] = field(default_factory=dict)
     cash: str = "100000"
     mode: Mode = Mode.READY
+    breaches: float = 1.0
+    """Of a rule, by each order of ``past``."""
     with_it: tuple[str, ...] = ()
     """Limits that read the same setting and are broken too."""
 
@@ -109,11 +115,14 @@ class Case:
         for terms in self.inside:
             ruling = judge(self.world(), terms)
             assert ruling.accepted, (self.name, terms, ruling.reason)
+            assert verdict(ruling, self.name).ok, (self.name, terms)
         for terms in self.past:
             ruling = judge(self.world(), terms)
             assert not ruling.accepted, (self.name, terms)
             assert broken(ruling) == {self.name, *self.with_it}, (terms, ruling.reason)
             assert not verdict(ruling, self.name).unknown, ruling.reason
+            if self.name in RULES:
+                assert verdict(ruling, self.name).after == self.breaches, (self.name, terms)
         if self.numbers is not None:
             terms = (self.past or self.inside)[0]
             found = verdict(judge(self.world(), terms), self.name)
@@ -126,6 +135,7 @@ class Case:
             ruling = judge(made, self.unknown_order)
             assert not ruling.accepted
             assert verdict(ruling, self.name).unknown, (self.name, ruling.reason)
+            assert self.because in verdict(ruling, self.name).unknown
 
 
 # ---------------------------------------------------------------------- situations
@@ -231,6 +241,25 @@ def set_to(**fields: Any) -> Arrange:
     return run
 
 
+def received_old(age_ms: float) -> Arrange:
+    """A quote that was already old when it came in (or ahead of our clock)."""
+    return lambda world: world.tell(
+        Quote, symbol="AAA", bid=Decimal("99.99"), ask=Decimal("100.01"), bid_size=100, ask_size=100, age_at_receipt_ms=age_ms
+    )  # fmt: skip
+
+
+def held_outside(world: World) -> None:
+    """A position in a name the risk snapshot does not know."""
+    world.quote("ZZZ", "9.99", "10.01")
+    world.engine.book.positions["ZZZ"] = Decimal(1)
+    world.engine.shares_moved("ZZZ")
+
+
+def another_model(world: World) -> None:
+    """One that does not know CCC."""
+    world.engine.exposure.load(replace(snapshot(), symbols=("AAA", "BBB", "CCX", "DDD")))
+
+
 AFTER_HOURS = at(CLOSE + dt.timedelta(hours=1))
 LATE_NAME = after(told(InstrumentSeen, symbol="AAA", tradable=True, extended_hours=True), AFTER_HOURS)
 ACCOUNT = {"equity": Decimal(100_000), "cash": Decimal(100_000), "buying_power": Decimal(200_000)}
@@ -260,11 +289,12 @@ CASES: tuple[Case, ...] = (
     Case("symbol", inside=(buy("10"),), unknown=quoted("99.99", "100.01", "ZZZ"), unknown_order=buy("10", symbol="ZZZ")),
     Case("symbol", arrange=told(InstrumentSeen, symbol="AAA", tradable=False), past=(buy("10"),), numbers=(0, 0, 1)),
     Case("symbol", arrange=told(InstrumentSeen, symbol="AAA", tradable=True), inside=(buy("10"),)),
+    Case("symbol", arrange=told(TradingStatus, symbol="AAA", code="T"), inside=(buy("10"),)),
     Case(
         "order_terms",
         inside=(buy("10"), buy("10", order_type="stop_limit", time_in_force="gtc"), buy("10", order_type="market", time_in_force="cls")),
         past=(
-            buy("10", "100.015"), buy("10.5"), buy("10", time_in_force="never"), buy("10", order_type="market"), buy("10", "-1"),
+            buy("10", "100.015"), buy("10.5"), buy("10", time_in_force="never"), buy("10", order_type="market"), buy("10", "0"), buy("0"),
         ),
         numbers=(0, 0, 1),
     ),
@@ -277,7 +307,7 @@ CASES: tuple[Case, ...] = (
     Case("session", arrange=LATE_NAME, inside=(buy("10", extended_hours=True),), past=(buy("10"), buy("10", order_type="stop", extended_hours=True))),
     Case("halt", arrange=told(TradingStatus, symbol="AAA", code="H"), past=(buy("10"),), inside=(buy("10", symbol="BBB"),), numbers=(0, 0, 1)),
     Case("luld", arrange=told(PriceBand, symbol="AAA", low=Decimal(95), high=Decimal("100.01")), inside=(buy("10"),), past=(buy("10", "100.02"),), numbers=(0, 0, 1)),
-    Case("luld", arrange=told(PriceBand, symbol="AAA", low=Decimal(95), high=Decimal("99.99")), past=(buy("10", "99.99"), buy("10")), numbers=(0, 0, 1)),
+    Case("luld", arrange=told(PriceBand, symbol="AAA", low=Decimal(95), high=Decimal("99.99")), past=(buy("10", "99.99"),), numbers=(0, 0, 1)),
     Case("luld", arrange=told(PriceBand, symbol="AAA", low=Decimal("100.01"), high=Decimal(105)), past=(buy("10"),), numbers=(0, 0, 1)),
     Case("luld", arrange=after(shortable, told(PriceBand, symbol="CCC", low=Decimal("99.99"), high=Decimal(105))), inside=(sell("10"),), past=(sell("10", "99.98"),)),
     Case("short_sale", arrange=restricted, inside=(sell("10", "100.00"), buy("10", symbol="CCC")), past=(sell("10"),), numbers=(0, 0, 1)),
@@ -302,7 +332,7 @@ CASES: tuple[Case, ...] = (
     Case("participation", {"participation": "0.00005"}, inside=(buy("50"),), past=(buy("51"),), numbers=(0.00005, 0, 0.000051), unknown=wrong(average_volume=np.zeros(4))),
     Case("participation", unknown=wrong(average_volume=np.full(4, np.inf))),
     Case("participation", unknown=no_snapshot),
-    Case("displayed_size", {"displayed_size": "0.5"}, inside=(buy("50"),), past=(buy("51"),), numbers=(0.5, 0, 0.51), unknown=lambda w: w.quote("AAA", "99.99", "100.01", sizes=(100, 0))),
+    Case("displayed_size", {"displayed_size": "0.5"}, inside=(buy("50"),), past=(buy("51"),), numbers=(0.5, 0, 0.51), unknown=lambda w: w.quote("AAA", "99.99", "100.01", sizes=(100, 0)), because="shows no size"),
     Case("displayed_size", {"displayed_size": "0.5"}, arrange=after(shortable, lambda w: w.quote("CCC", "99.99", "100.01", sizes=(40, 1000))), inside=(sell("20"),), past=(sell("21"),), numbers=(0.5, 0, 0.525)),
     Case("account", arrange=told(AccountSeen, **(ACCOUNT | {"buying_power": Decimal("5000.50")})), inside=(buy("50"),), past=(buy("51"),), numbers=(0, 0, 1), unknown=told(AccountSeen, **(ACCOUNT | {"buying_power": None}))),
     Case("account", arrange=told(AccountSeen, **ACCOUNT, trading_blocked=True), past=(buy("10"),), numbers=(0, 0, 1)),
@@ -352,6 +382,64 @@ CASES: tuple[Case, ...] = (
     Case("daily_loss", {"daily_loss": "0.04"}, arrange=quoted("92.01", "92.03", "CCC"), inside=(buy("10"),), positions={"CCC": "500"}, cash="50005"),
     Case("daily_loss", {"daily_loss": "0.04"}, arrange=quoted("91.97", "91.99", "CCC"), past=(buy("10"),), numbers=(0.04, 1 - 95_990 / 100_005, 1 - 95_990 / 100_005), unknown=lambda w: setattr(w.engine.book, "day_open_equity", None), positions={"CCC": "500"}, cash="50005"),
     Case("daily_loss", unknown=unquoted_position),
+    # -- what the mutants asked for
+    Case("order_terms", inside=(buy("1"), buy("11"), buy("11", "100.00"))),
+    Case("order_terms", arrange=quoted("1.5000", "1.5100", "DDD"), inside=(buy("10", "1.51", "DDD"),), past=(buy("10", "1.5050", "DDD"),)),
+    Case("order_terms", arrange=told(InstrumentSeen, symbol="AAA", tradable=True, tick=Decimal("0.05")), past=(buy("10", "100.025"), buy("10.5", "100.05"))),
+    Case("order_terms", arrange=shortable, inside=(sell("10"),)),
+    Case("order_terms", inside=(sell("10"), sell("5")), positions={"CCC": "10"}),
+    Case("order_terms", arrange=shortable, inside=(buy("5", symbol="CCC"), buy("10", symbol="CCC")), past=(buy("11", symbol="CCC"),), positions={"CCC": "-10"}, cash="101000"),
+    Case("session", arrange=after(told(InstrumentSeen, symbol="AAA", tradable=True), AFTER_HOURS), past=(buy("10", extended_hours=True),)),
+    Case("halt", arrange=told(TradingStatus, symbol="AAA", code="T"), inside=(buy("10"),)),
+    Case("luld", inside=(buy("10"),)),
+    Case("luld", arrange=told(TradingStatus, symbol="AAA", code="T"), inside=(buy("10"),)),
+    Case("luld", arrange=told(PriceBand, symbol="AAA", low=Decimal(95), high=Decimal("99.99")), past=(buy("10"),), breaches=2.0),
+    Case("short_sale", arrange=restricted, inside=(buy("10", "99.98", "CCC"), sell("10", "99.98")), positions={"CCC": "10"}),
+    Case("short_sale", arrange=shortable, unknown=another_model, unknown_order=sell("10")),
+    Case("short_sale", arrange=shortable, unknown=old_snapshot, unknown_order=sell("10")),
+    Case("borrow", unknown=nothing, unknown_order=sell("10")),
+    Case("borrow", unknown=told(InstrumentSeen, symbol="CCC", tradable=True, borrow="easy"), unknown_order=sell("10")),
+    Case("borrow", unknown=told(InstrumentSeen, symbol="CCC", tradable=True, shortable=True), unknown_order=sell("10")),
+    Case("quote_age_s", inside=(buy("10"),), numbers=(15, 0, 0.1)),
+    Case("quote_age_s", arrange=received_old(14_950), inside=(buy("10"),), numbers=(15, 0, 14.95)),
+    Case("quote_age_s", arrange=received_old(15_050), past=(buy("10"),), numbers=(15, 0, 15.05)),
+    Case("quote_age_s", arrange=received_old(-1_000), inside=(buy("10"),), numbers=(15, 0, 0)),
+    Case("quote_age_s", unknown=received_old(-1_001)),
+    Case("risk_per_trade", {"risk_per_trade": "0.002505"}, arrange=shortable, inside=(sell("50", stop_loss=Leg(stop_price=Decimal("104.99"))),), past=(sell("50", stop_loss=Leg(stop_price=Decimal("105.01"))),), numbers=(0.002505, 0, 50 * 100 * 5.02 / 99.99 / 100_000)),
+    Case("risk_per_trade", unknown=nothing, unknown_order=buy("10", stop_loss=Leg(stop_price=Decimal(-5)))),
+    Case("risk_per_trade", unknown=another_model, unknown_order=buy("10", symbol="CCC")),
+    Case("participation", unknown=another_model, unknown_order=buy("10", symbol="CCC")),
+    Case("participation", arrange=wrong(average_volume=np.full(4, 0.5)), past=(buy("10"),), numbers=(0.01, 0, 20)),
+    Case("displayed_size", unknown=nothing, unknown_order=buy("10", symbol="EEE")),
+    Case("displayed_size", arrange=lambda w: w.quote("AAA", "99.99", "100.01", sizes=(1, 1)), inside=(buy("100"),), past=(buy("101"),)),
+    Case("account", inside=(buy("10"),)),
+    Case("account", arrange=after(shortable, told(AccountSeen, **ACCOUNT)), inside=(sell("10"), buy("10"))),
+    Case("buying_power", {"buying_power": "0.15"}, inside=(buy("49"),), past=(buy("50"),), numbers=(0.15, 0.1, 0.150015), positions={"AAA": "100"}, cash="90001"),
+    Case("intraday_margin", {"intraday_margin": "0.0375"}, inside=(buy("49"),), past=(buy("50"),), numbers=(0.0375, 0.025, 0.25 * 0.150015), positions={"AAA": "100"}, cash="90001"),
+    Case("wash_trade", arrange=working("buy", "10", "99.99"), inside=(buy("10"),)),
+    Case("duplicate_orders", {"duplicate_orders": "1"}, arrange=paced(1, ago_s=9), past=(buy("10"),)),
+    Case("repeated_orders", {"repeated_orders": "1"}, arrange=paced(1, ago_s=59), past=(buy("10"),)),
+    Case("sector", {"sector": "0.05"}, inside=(buy("49"),), past=(buy("50"),), numbers=(0.05, 0, 0.050005)),
+    Case("cluster", {"cluster": "0.05"}, inside=(buy("49"),), past=(buy("50"),), numbers=(0.05, 0, 0.050005), unknown=held_outside),
+    Case("cluster", unknown=another_model, unknown_order=buy("10", symbol="CCC")),
+    Case("net", {"net": "0.10"}, arrange=shortable, inside=(buy("59"),), past=(buy("60"),), numbers=(0.10, 0.04, 0.100008), positions={"CCC": "-50", "BBB": "70", "AAA": "20"}, cash="96001.4"),
+    Case("leverage", {"leverage": "0.1546"}, inside=(buy("49"),), past=(buy("50"),), numbers=(0.1546, 10_000 / 98_000, 15_001.5 / (100_000 - 3_000.3)), positions={"AAA": "100"}, cash="90001"),
+    Case("beta", {"beta": "0.10"}, arrange=wrong(beta=BETA), inside=(buy("99", symbol="BBB"),), past=(buy("100", symbol="BBB"),), numbers=(0.10, 0.05, 0.5 * 200 * 100.01 / 100_000), unknown=held_outside, positions={"BBB": "100"}, cash="90001"),
+    Case("beta", {"beta": "0.10"}, arrange=after(shortable, wrong(beta=BETA)), inside=(sell("29"), buy("5", symbol="CCC")), past=(sell("31"),), numbers=(0.10, 0.04, 0.102), positions={"CCC": "-20"}, cash="102000.2"),
+    Case("beta", {"beta": "0.10"}, arrange=after(told(InstrumentSeen, symbol="AAA", tradable=True, shortable=True, borrow="easy"), wrong(beta=BETA)), inside=(sell("79", symbol="AAA"),), past=(sell("81", symbol="AAA"),), numbers=(0.10, 0.02, 0.101), positions={"AAA": "-20"}, cash="102000.2"),
+    Case("beta", {"beta": "0.10"}, arrange=after(wrong(beta=BETA), working("buy", "20", "100.00", "CCC")), inside=(buy("29", "100.00", "CCC"),), past=(buy("31", "100.00", "CCC"),), numbers=(0.10, 0.04, 0.102)),
+    Case("beta", {"beta": "0.10"}, arrange=after(shortable, wrong(beta=BETA), working("sell", "30", "100.00", "CCC")), inside=(buy("39"),), past=(buy("41"),), numbers=(0.10, 0.06, 0.06 + 41 * 100.01 / 100_000)),
+    Case("beta", unknown=wrong(beta=np.full(4, np.nan))),
+    Case("beta", unknown=another_model, unknown_order=buy("10", symbol="CCC")),
+    Case("factor_risk", {"factor_risk": "0.002"}, arrange=after(shortable, wrong(loadings=LOADINGS)), inside=(sell("46"),), past=(sell("47"),), numbers=(0.002, 0.0006, 0.00201), unknown=held_outside, positions={"CCC": "-20"}, cash="102000.2"),
+    Case("factor_risk", {"factor_risk": "0.002"}, arrange=after(told(InstrumentSeen, symbol="AAA", tradable=True, shortable=True, borrow="easy"), wrong(loadings=LOADINGS)), inside=(sell("79", symbol="AAA"),), past=(sell("81", symbol="AAA"),), numbers=(0.002, 0.0004, 0.00202), positions={"AAA": "-20"}, cash="102000.2"),
+    Case("factor_risk", {"factor_risk": "0.002"}, arrange=wrong(loadings=LOADINGS), inside=(buy("79"),), past=(buy("81"),), numbers=(0.002, 0.0004, 0.02 * 101 * 100.01 / 100_000), positions={"AAA": "20"}, cash="98000.2"),
+    Case("factor_risk", {"factor_risk": "0.002"}, arrange=wrong(loadings=LOADINGS), inside=(buy("45", symbol="CCC"),), past=(buy("47", symbol="CCC"),), numbers=(0.002, 0.0006, 0.03 * 67 * 100.01 / 100_000), positions={"CCC": "20"}, cash="98000.2"),
+    Case("factor_risk", {"factor_risk": "0.002"}, arrange=after(wrong(loadings=LOADINGS), working("buy", "20", "100.00", "CCC")), inside=(buy("46", "100.00", "CCC"),), past=(buy("47", "100.00", "CCC"),), numbers=(0.002, 0.0006, 0.00201)),
+    Case("factor_risk", inside=(buy("10", symbol="DDD"),), arrange=wrong(loadings=LOADINGS), numbers=(0.03, 0, 0)),
+    Case("luld", arrange=after(quoted("0.5000", "0.5010", "DDD"), told(PriceBand, symbol="DDD", low=Decimal("0.5010"), high=Decimal("0.6"))), past=(buy("10", "0.5010", "DDD"),)),
+    Case("buying_power", {"buying_power": "0.0203"}, arrange=shortable, inside=(sell("9"),), past=(sell("10"),), numbers=(0.0203, 0.01, (2000 + 0.030103 * 1000) / 100_000), positions={"CCC": "-10"}, cash="101000.10"),
+    Case("factor_risk", unknown=another_model, unknown_order=buy("10", symbol="CCC")),
 )  # fmt: skip
 
 NEVER_UNKNOWN = {limit.name for limit in LIMITS if limit.unknown.startswith("never")}

@@ -97,10 +97,10 @@ class Leverage(Limit):
     def measure(self, order: Proposal, bounds: Bounds) -> Measured:
         equity, before, shock = order.equity, order.exposure.gross, bounds["leverage_shock"]
         after = before + order.added
-        left_before, left_after = equity - shock * before, equity - shock * after
-        if left_before <= 0.0 or left_after <= 0.0:
+        left = equity - shock * after
+        if left <= 0.0:
             raise Unknown(f"a fall of {shock:.0%} would leave no equity: leverage has no value")
-        return bounds["leverage"], before / left_before, after / left_after
+        return bounds["leverage"], before / (equity - shock * before), after / left
 
 
 class Concentration(Limit):

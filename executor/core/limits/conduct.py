@@ -18,7 +18,7 @@ class WashTrade(Rule):
     def measure(self, order: Proposal, bounds: Bounds) -> Measured:
         crossing = 0.0
         for other in order.line.orders.values():
-            if other.side == order.side or not other.is_open:
+            if other.side == order.side:
                 continue
             if order.direction * (order.limit_price - float(other.limit_price)) >= 0.0:
                 crossing += 1.0

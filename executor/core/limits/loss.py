@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from executor.core.limits.limit import EQUITY, Bounds, Limit, Measured
 from executor.core.limits.proposal import Proposal, Unknown
 
@@ -79,9 +77,8 @@ class Beta(Limit):
     unknown = "equity is unknown, or the snapshot has no betas or not this name"
 
     def measure(self, order: Proposal, bounds: Bounds) -> Measured:
-        order.book_modelled()
         exposure, line = order.exposure, order.line
-        if exposure.snapshot is None or exposure.snapshot.beta is None or not math.isfinite(line.beta):
+        if order.book_modelled().beta is None:
             raise Unknown("the risk snapshot has no betas: propose again")
         more_high, more_low = order.high - line.high, order.low - line.low
         if line.beta < 0.0:
@@ -113,11 +110,9 @@ class FactorRisk(Limit):
         for loading, high, low in zip(line.loadings, exposure.factor_high, exposure.factor_low, strict=False):
             # The factor's highest and lowest sums after the order; the larger in size counts.
             if loading >= 0.0:
-                top, bottom = high + loading * more_high, -low - loading * more_low
+                after = max(after, high + loading * more_high, -low - loading * more_low)
             else:
-                top, bottom = high + loading * more_low, -low - loading * more_high
-            larger = top if top > bottom else bottom
-            after = larger if larger > after else after
+                after = max(after, high + loading * more_low, -low - loading * more_high)
         equity = order.equity
         return bounds["factor_risk"], before / equity, after / equity
 

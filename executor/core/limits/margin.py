@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from executor.core.limits.limit import KEPT, Bounds, Limit, Measured, Rule
-from executor.core.limits.proposal import Proposal, Unknown
+from executor.core.limits.proposal import Proposal, Unknown, short_side
 
 SHORT_ENTRY = 1.03
 """The broker values an opening short at the larger of its limit and 103 % of the ask."""
@@ -49,13 +49,11 @@ class BuyingPower(Limit):
 
     def measure(self, order: Proposal, bounds: Bounds) -> Measured:
         equity, gross, line = order.equity, order.exposure.gross, order.line
-        after = gross + order.added
-        if order.direction < 0.0 and order.low < 0.0:
-            # Only what this order adds to the short side is an opening short.
-            opened = min(line.low, 0.0) - order.low
-            price = max(order.limit_price, line.mid, line.top)
-            dearer = max(order.limit_price, SHORT_ENTRY * line.ask) / price - 1.0
-            after += max(dearer, 0.0) * opened
+        # What the order adds to the short side is entered at the broker's dearer price.
+        opened = short_side(order.low) - short_side(line.low)
+        price = max(order.limit_price, line.mid, line.top)
+        dearer = max(price, SHORT_ENTRY * line.ask) / price - 1.0
+        after = gross + order.added + dearer * opened
         return bounds["buying_power"], gross / equity, after / equity
 
 

@@ -57,7 +57,6 @@ class RiskPerTrade(Limit):
                     f"a stop at {order.stop_price} does not protect a {order.side} of {order.symbol}"
                 )
         else:
-            order.modelled()
             volatility = order.line.volatility
             if not 0.0 < volatility < math.inf:
                 raise Unknown(f"daily volatility of {order.symbol} is unknown")
@@ -75,7 +74,6 @@ class Participation(Limit):
     unknown = "no risk snapshot, or a volume that is not a positive number"
 
     def measure(self, order: Proposal, bounds: Bounds) -> Measured:
-        order.modelled()
         volume = order.line.volume
         if not 0.0 < volume < math.inf:
             raise Unknown(f"average volume of {order.symbol} is unknown")
@@ -96,7 +94,7 @@ class DisplayedSize(Limit):
         quote = order.line.latest
         if quote is None:
             raise Unknown(f"no quote for {order.symbol}")
-        shown = quote.ask_size if order.direction > 0.0 else quote.bid_size
+        shown = quote.ask_size if order.side == "buy" else quote.bid_size
         if shown <= 0:
             raise Unknown(f"the quote for {order.symbol} shows no size to trade with")
         return bounds["displayed_size"], 0.0, order.qty / shown

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from executor.core.limits.limit import BROKEN, KEPT, Bounds, Limit, Measured, Rule
-from executor.core.limits.proposal import Proposal, Unknown
+from executor.core.limits.proposal import Proposal, Unknown, short_side
 
 TERMS = {
     "limit": frozenset({"day", "gtc", "ioc", "fok", "opg", "cls"}),
@@ -13,8 +13,8 @@ TERMS = {
 }
 """Order types and the times in force they may have. A market order has no price to check outside an auction."""
 AUCTIONS = frozenset({"opg", "cls"})
-WHOLE = 1e-9
-"""Less than this part of a share or a tick is a float's rounding."""
+EXACT = 6
+"""Decimals of a tick that count; what is smaller is a float's rounding."""
 
 
 class SymbolAllowed(Rule):
@@ -26,9 +26,9 @@ class SymbolAllowed(Rule):
     unknown = "the name is in no list of instruments"
 
     def measure(self, order: Proposal, bounds: Bounds) -> Measured:
-        seen = order.seen
-        if seen is not None and seen.instrument is not None:
-            return KEPT if seen.instrument.tradable else BROKEN
+        instrument = order.seen.instrument
+        if instrument is not None:
+            return KEPT if instrument.tradable else BROKEN
         if order.line.sector is None:
             raise Unknown(f"{order.symbol} is not in the universe of instruments")
         return KEPT
@@ -39,7 +39,7 @@ class OrderTermsAllowed(Rule):
 
     name = "order_terms"
     formula = (
-        "breaches among: type and time in force that do not go together · a side that is none · a part of "
+        "breaches among: type and time in force that do not go together · no quantity · a part of "
         "a share where the name or the time in force has none · a price off the tick (the name's own, else 0.01 "
         "USD from 1 USD up, 0.0001 below) · through zero in one order"
     )
@@ -47,23 +47,18 @@ class OrderTermsAllowed(Rule):
     unknown = "never"
 
     def measure(self, order: Proposal, bounds: Bounds) -> Measured:
-        instrument = order.seen.instrument if order.seen is not None else None
-        qty, price, held = order.qty, order.limit_price, order.line.held
+        instrument, qty, price, held = order.seen.instrument, order.qty, order.limit_price, order.line.held
         breaches = 0.0
         if order.time_in_force not in TERMS.get(order.order_type, ()):
             breaches += 1.0
-        if order.side not in ("buy", "sell"):
-            breaches += 1.0
-        part = abs(qty - round(qty)) > WHOLE
         fractions = instrument is not None and instrument.fractionable and order.time_in_force == "day"
-        if qty <= 0.0 or (part and not fractions):
+        if qty <= 0.0 or (qty % 1.0 and not fractions):
             breaches += 1.0
         tick = instrument.tick if instrument is not None else None
         per_usd = 1.0 / float(tick) if tick is not None else (100.0 if price >= 1.0 else 10_000.0)
-        ticks = price * per_usd
-        if price <= 0.0 or abs(ticks - round(ticks)) > ticks * WHOLE:
+        if price <= 0.0 or round(price * per_usd, EXACT) % 1.0:
             breaches += 1.0
-        if held * order.direction < 0.0 and qty > abs(held) + WHOLE:
+        if held * (held + order.direction * qty) < 0.0:
             breaches += 1.0
         return 0.0, 0.0, breaches
 
@@ -83,7 +78,7 @@ class InSession(Rule):
     def measure(self, order: Proposal, bounds: Bounds) -> Measured:
         if order.in_session or order.time_in_force in AUCTIONS:
             return KEPT
-        instrument = order.seen.instrument if order.seen is not None else None
+        instrument = order.seen.instrument
         early_or_late = order.extended_hours and order.order_type == "limit"
         return KEPT if early_or_late and instrument is not None and instrument.extended_hours else BROKEN
 
@@ -98,7 +93,7 @@ class Halted(Rule):
     passing = True
 
     def measure(self, order: Proposal, bounds: Bounds) -> Measured:
-        return BROKEN if order.seen is not None and order.seen.halted else KEPT
+        return BROKEN if order.seen.halted else KEPT
 
 
 class PriceBands(Rule):
@@ -114,11 +109,11 @@ class PriceBands(Rule):
     passing = True
 
     def measure(self, order: Proposal, bounds: Bounds) -> Measured:
-        band = order.seen.band if order.seen is not None else None
+        band = order.seen.band
         if band is None:
             return KEPT
         line, lower, upper = order.line, float(band.low), float(band.high)
-        outside = order.limit_price > upper if order.direction > 0.0 else order.limit_price < lower
+        outside = order.limit_price > upper if order.side == "buy" else order.limit_price < lower
         limit_state = line.bid >= upper or 0.0 < line.ask <= lower
         return 0.0, 0.0, float(outside) + float(limit_state)
 
@@ -138,11 +133,9 @@ class ShortSaleRestriction(Rule):
     def measure(self, order: Proposal, bounds: Bounds) -> Measured:
         if not order.sells_short():
             return KEPT
-        order.modelled()
-        snapshot = order.exposure.snapshot
-        if snapshot is None or snapshot.restricted is None:
+        if order.modelled().restricted is None:
             raise Unknown("the risk snapshot does not say which names fell by a tenth: propose again")
-        restricted = order.line.fell or (order.seen is not None and bool(order.seen.short_restricted))
+        restricted = order.line.fell or order.seen.short_restricted
         return BROKEN if restricted and order.limit_price <= order.line.bid else KEPT
 
 
@@ -157,7 +150,7 @@ class Borrow(Rule):
     def measure(self, order: Proposal, bounds: Bounds) -> Measured:
         if not order.sells_short():
             return KEPT
-        instrument = order.seen.instrument if order.seen is not None else None
+        instrument = order.seen.instrument
         if instrument is None or instrument.shortable is None or instrument.borrow is None:
             raise Unknown(f"whether {order.symbol} can be borrowed is unknown")
         return KEPT if instrument.shortable and instrument.borrow == "easy" else BROKEN
@@ -173,9 +166,4 @@ class ShortExposure(Limit):
 
     def measure(self, order: Proposal, bounds: Bounds) -> Measured:
         equity = order.equity
-        before, after = order.line.low, order.low
-        return (
-            bounds["short_name"],
-            -before / equity if before < 0.0 else 0.0,
-            -after / equity if after < 0.0 else 0.0,
-        )
+        return bounds["short_name"], short_side(order.line.low) / equity, short_side(order.low) / equity

@@ -34,8 +34,8 @@ class QuoteAge(Limit):
         quote = usable_quote(order)
         age_s = (order.now_ns - quote.now_ns) * 1e-9 + quote.age_at_receipt_ms * 1e-3
         if age_s < -FUTURE_S:
-            raise Unknown(f"quote for {order.symbol} is {-age_s:.1f} s from the future")
-        return bounds["quote_age_s"], 0.0, age_s if age_s > 0.0 else 0.0
+            raise Unknown(f"quote for {order.symbol} is from the future: {age_s:.1f} s old")
+        return bounds["quote_age_s"], 0.0, max(age_s, 0.0)
 
 
 class QuoteSpread(Limit):

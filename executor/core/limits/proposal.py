@@ -12,13 +12,21 @@ from executor.core.name import Name
 from executor.core.orders import Leg
 from executor.core.pace import Pace
 from executor.core.tail_risk import Tail
+from models.risk.snapshot import RiskSnapshot
 
 ZERO = Decimal(0)
+NOTHING_SEEN = Name()
+"""For a name nothing was said of."""
 UNKNOWN = math.nan
 
 
 class Unknown(Exception):
     """An input of a limit is missing or unusable."""
+
+
+def short_side(low: float) -> float:
+    """Value of a short position of which ``low`` is the lowest value; 0 for a long one."""
+    return -low if low < 0.0 else 0.0
 
 
 class OrderTerms(Protocol):
@@ -127,7 +135,7 @@ class Proposal:
         self.time_in_force, self.extended_hours = terms.time_in_force, terms.extended_hours
         stop = terms.stop_loss
         self.stop_price = None if stop is None or stop.stop_price is None else float(stop.stop_price)
-        self.seen, self.account = seen, account
+        self.seen, self.account = seen or NOTHING_SEEN, account
         self.exposure, self.pace = exposure, pace
         self.now_ns, self.now_s, self.in_session = now_ns, now_s, in_session
         self.scale, self.orders_today = scale, orders_today
@@ -163,19 +171,29 @@ class Proposal:
             return f"no price for {', '.join(sorted(exposure.unpriced))}: equity is unknown"
         return f"equity is {exposure.equity:.2f} USD"
 
-    def modelled(self) -> None:
-        """Raise :class:`Unknown` unless the risk snapshot knows the name."""
+    def modelled(self) -> RiskSnapshot:
+        """The risk snapshot, if it knows the name.
+
+        Raises:
+            Unknown: it does not, or there is none.
+        """
         snapshot = self.exposure.snapshot
         if snapshot is None:
             raise Unknown("no risk snapshot")
         if self.line.column < 0:
             raise Unknown(f"{self.symbol} is not in the risk snapshot of {snapshot.as_of}")
+        return snapshot
 
-    def book_modelled(self) -> None:
-        """Raise :class:`Unknown` unless the risk snapshot knows the name and everything held or worked."""
-        self.modelled()
+    def book_modelled(self) -> RiskSnapshot:
+        """The risk snapshot, if it knows the name and everything held or worked.
+
+        Raises:
+            Unknown: it does not, or there is none.
+        """
+        snapshot = self.modelled()
         if self.exposure.unmodelled:
             raise Unknown(f"{', '.join(sorted(self.exposure.unmodelled))}: held but not in the risk snapshot")
+        return snapshot
 
     def tails(self) -> tuple[Tail, Tail]:
         """Value at risk and shortfall of the book before and after the order, USD."""
