@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import uuid
 from pathlib import Path
+from typing import Any
 
-from executor.core.events import Batch, Target
+from executor.broker import Raw
+from executor.core.events import Batch, InstrumentSeen, ModelState, Target
 from executor.desk import Desk
 from executor.feed_watch import FeedWatch
 from models.errors import ModelsError
@@ -18,6 +21,7 @@ class Batches:
     def __init__(self, desk: Desk, feed: FeedWatch) -> None:
         self.desk = desk
         self.feed = feed
+        self._shown: dict[dt.date | None, set[str]] = {}
 
     async def resume(self) -> None:
         """Take up again what was claimed before a restart, or watch what is held."""
@@ -47,8 +51,9 @@ class Batches:
             return
         row = (
             await self.desk.journal.rows(
-                "SELECT b.valid_until, b.strategy, r.path, r.content_hash FROM signal_batch b "
-                "JOIN risk_snapshot r ON r.id = b.risk_snapshot_id WHERE b.id = %s", batch_id
+                "SELECT b.valid_until, b.strategy, r.path, r.content_hash, b.model_version_id, m.expires_at "
+                "FROM signal_batch b JOIN risk_snapshot r ON r.id = b.risk_snapshot_id "
+                "LEFT JOIN model_version m ON m.id = b.model_version_id WHERE b.id = %s", batch_id
             )
         )[0]  # fmt: skip
         signals = await self.desk.journal.rows(
@@ -65,6 +70,16 @@ class Batches:
             await self.desk.journal.finish_batch(str(batch_id), reason)
             await self.desk.halt(reason)
             return
+        if row["model_version_id"] is not None:
+            await self.desk.tell(
+                ModelState(
+                    **self.desk.day.stamp(),
+                    model_id=row["model_version_id"],
+                    expires_at=row["expires_at"],
+                    strategy=row["strategy"],
+                )
+            )
+        await self._show_instruments({s["symbol"] for s in signals} | set(self.desk.engine.book.positions))
         targets = [Target(str(s["id"]), s["symbol"], s["target_weight"]) for s in signals]
         await self.feed.watch({t.symbol for t in targets} | set(self.desk.engine.book.positions))
         await self.desk.tell(
@@ -75,6 +90,35 @@ class Batches:
                 targets=tuple(targets),
                 snapshot=snapshot,
                 legs={str(s["id"]): s["legs"] for s in signals},
+                strategy=row["strategy"],
             )
         )
         self.desk.say(f"batch {str(batch_id)[:8]} of {row['strategy']}: {len(targets)} targets")
+
+    async def _show_instruments(self, symbols: set[str]) -> None:
+        """What the broker allows in these names, told once a day."""
+        fresh = symbols - self._shown.get(self.desk.day.date, set())
+        if not fresh:
+            return
+        assets = await self.desk.broker.assets()
+        for asset in assets:
+            if asset["symbol"] in fresh:
+                await self.desk.tell(instrument_event(asset, self.desk.day.stamp()))
+        self._shown = {self.desk.day.date: self._shown.get(self.desk.day.date, set()) | fresh}
+
+
+def instrument_event(asset: Raw, stamp: dict[str, Any]) -> InstrumentSeen:
+    """The broker's asset as an event; what it does not say is unknown."""
+    borrow = asset.get("borrow_status")
+    if borrow is None and asset.get("easy_to_borrow") is not None:
+        borrow = "easy_to_borrow" if asset["easy_to_borrow"] else "hard_to_borrow"
+    return InstrumentSeen(
+        **stamp,
+        symbol=asset["symbol"],
+        tradable=bool(asset["tradable"]) and asset["status"] == "active",
+        shortable=asset.get("shortable"),
+        borrow={"easy_to_borrow": "easy", "hard_to_borrow": "hard"}.get(borrow or ""),
+        fractionable=bool(asset.get("fractionable")),
+        extended_hours=True,
+        marginable=asset.get("marginable"),
+    )

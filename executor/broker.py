@@ -1,7 +1,6 @@
-"""The broker, through alpaca-py: the one module that may import it, with the one function that sends.
+"""The broker, through alpaca-py, with the one function that sends.
 
-alpaca-py retries POST on 429 and 504 by itself and sets no timeout; both are switched off here and
-checked before anything is sent. Every answer and every frame is handed to ``keep`` as the bytes it is,
+Every answer and every frame is handed to ``keep`` as the bytes it is,
 before the SDK or we parse it; what it says is then taken raw, so that a status or field the SDK does
 not know cannot lose a message. An answer that proves nothing is AMBIGUOUS, never a rejection.
 """
@@ -16,26 +15,22 @@ import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any, TypeVar
 
 import requests
 from alpaca.common.exceptions import APIError
-from alpaca.trading.client import TradingClient
-from alpaca.trading.enums import OrderSide, TimeInForce
-from alpaca.trading.requests import LimitOrderRequest
 from alpaca.trading.stream import TradingStream
-from requests.adapters import HTTPAdapter
 
+from executor.broker_wire import Calls, Keep, UpdateStream, trading_client
+from executor.core.commands import Replace, Submit
 from executor.core.orders import Evidence, evidence_of_status
 from executor.errors import BrokerUnreachable, ExecutorError
 from executor.message_log import MessageLog
-from executor.messages import BrokerMessage, News, kept_headers
+from executor.messages import News
+from executor.order_body import order_fields
 from executor.settings import BrokerSettings
 
 Raw = dict[str, Any]
-Keep = Callable[..., None]
-"""Takes :class:`executor.messages.BrokerMessage`s; returns once they are durable, from any thread."""
 T = TypeVar("T")
 ORDERS_PAGE = 500
 ACTIVITIES_PAGE = 100
@@ -58,76 +53,6 @@ class SubmitOutcome:
     reason: str
 
 
-class _KeepingAdapter(HTTPAdapter):
-    """Gives every request a connect and a read timeout, retries nothing, and keeps both sides' bytes."""
-
-    def __init__(self, connect_s: float, read_s: float, keep: Keep, news: News) -> None:
-        self.timeout = (connect_s, read_s)
-        self._keep, self._news = keep, news
-        super().__init__(max_retries=0)
-
-    def send(self, request: Any, **kwargs: Any) -> Any:  # type: ignore[override]
-        kwargs["timeout"] = self.timeout
-        address = f"{request.method} {request.path_url}"
-        sent = request.body if isinstance(request.body, bytes) else (request.body or "").encode()
-        asked = self._news.of_answer(address, sent, b"")
-        said = [] if request.method == "GET" else [BrokerMessage("rest", "out", sent, asked, address)]
-        try:
-            answer = super().send(request, **kwargs)
-            body = answer.content  # the whole body, read here: a reset in its middle is a failure too
-        except requests.RequestException as error:
-            failed = BrokerMessage("rest", "in", b"", asked, address, failure=type(error).__name__)
-            self._keep(*said, failed)
-            raise
-        refs = self._news.of_answer(address, sent, body)
-        got = BrokerMessage(
-            "rest", "in", body, refs, address, answer.status_code, kept_headers(answer.headers)
-        )
-        self._keep(*said, got)
-        return answer
-
-
-class _UpdateStream(TradingStream):  # type: ignore[misc]  # the SDK ships no types
-    """The SDK's stream, with every frame kept before it is parsed; one that cannot be parsed becomes ``{}``."""
-
-    def __init__(
-        self, *args: Any, keep: Keep, news: News, fail: Callable[[BaseException], None], **kwargs: Any
-    ) -> None:
-        super().__init__(*args, **kwargs)
-        self._keep, self._news, self._fail = keep, news, fail
-
-    async def _consume(self) -> None:
-        while self._stop_stream_queue.empty():
-            try:
-                frame = await asyncio.wait_for(self._ws.recv(), 5)
-            except TimeoutError:
-                continue
-            body = frame if isinstance(frame, bytes) else frame.encode()
-            message = BrokerMessage("trade_updates", "in", body, self._news.of_frame(body))
-            try:
-                await asyncio.to_thread(self._keep, message)
-            except ExecutorError as error:
-                self._fail(error)  # raised here it would drown in the SDK
-                return
-            await self._take(body)
-        self._stop_stream_queue.get(timeout=1)
-        await self.close()
-
-    async def _take(self, body: bytes) -> None:
-        try:
-            said = json.loads(body)
-        except ValueError:
-            said = None
-        if not isinstance(said, dict):
-            log.error(
-                "a frame of the trade updates is no JSON object; it is kept, and a sweep looks up what it said"
-            )
-            said = {"stream": "trade_updates"}
-        if said.get("stream") == "trade_updates":
-            self._data_received = True
-        await self._dispatch(said)
-
-
 class Broker:
     """Trading REST and trade updates of one account.
 
@@ -142,8 +67,9 @@ class Broker:
         self.url = settings.url
         self._settings = settings
         self._keep, self._news = keep, news
-        self._urgent = _client(settings, key, secret, keep, news)
-        self._slow = _client(settings, key, secret, keep, news)
+        self.calls = Calls()
+        self._urgent = trading_client(settings, key, secret, keep, news)
+        self._slow = trading_client(settings, key, secret, keep, news)
         self._urgent_thread = ThreadPoolExecutor(1, thread_name_prefix="broker-urgent")
         self._slow_thread = ThreadPoolExecutor(1, thread_name_prefix="broker-sweep")
 
@@ -156,20 +82,33 @@ class Broker:
 
     # ------------------------------------------------------------------ orders
 
-    async def submit(
-        self, client_order_id: str, symbol: str, side: str, qty: Decimal, limit_price: Decimal
-    ) -> SubmitOutcome:
-        """Send one limit day order, once. The only function of the project that sends an order."""
-        request = LimitOrderRequest(
-            symbol=symbol,
-            qty=float(qty),
-            side=OrderSide(side),
-            time_in_force=TimeInForce.DAY,
-            limit_price=float(limit_price),
-            client_order_id=client_order_id,
-        )
+    async def submit(self, order: Submit) -> SubmitOutcome:
+        """Send one order, once. The only function of the project that sends an order."""
         try:
-            order = await self._in(self._urgent_thread, self._urgent.submit_order, request)
+            fields = order_fields(order)
+        except ValueError as error:
+            # Nothing was sent, which is as definite as a refusal can be.
+            return SubmitOutcome(Evidence.REFUSED, None, f"never sent, its terms are no order: {error}")
+        return await self._send(order.client_order_id, lambda: self._urgent.post("/orders", fields))
+
+    async def replace(self, order: Replace) -> SubmitOutcome:
+        """Ask the broker to go on with a working order at new terms, under our new client id.
+
+        A 200 does not mean that it was replaced: the outcome shows the new order as it is so far.
+        """
+        fields = {
+            "qty": f"{order.qty:f}",
+            "limit_price": f"{order.limit_price:f}",
+            "client_order_id": order.client_order_id,
+        }
+        return await self._send(
+            order.client_order_id,
+            lambda: self._urgent.patch(f"/orders/{order.broker_order_id}", fields),
+        )
+
+    async def _send(self, client_order_id: str, call: Callable[[], Any]) -> SubmitOutcome:
+        try:
+            order = await self._in(self._urgent_thread, call)
         except APIError as error:
             return await self._refusal(client_order_id, error)
         except (requests.RequestException, ValueError) as error:
@@ -226,6 +165,13 @@ class Broker:
             raise
         return order
 
+    async def nested(self, broker_order_id: str) -> Raw:
+        """One order with its legs."""
+        order: Raw = await self._in(
+            self._slow_thread, self._slow.get, f"/orders/{broker_order_id}", {"nested": "true"}
+        )
+        return order
+
     async def orders_since(self, after: dt.datetime) -> list[Raw]:
         """Every order submitted after ``after``, any status, paged by submission time, no duplicates."""
         found: dict[str, Raw] = {}
@@ -255,6 +201,10 @@ class Broker:
         """The account object."""
         account: Raw = await self._in(self._slow_thread, self._slow.get_account)
         return account
+
+    async def assets(self) -> list[Raw]:
+        """Every active US equity the broker knows."""
+        return await self._get("/assets", {"status": "active", "asset_class": "us_equity"})
 
     async def positions(self) -> dict[str, Raw]:
         """Positions by symbol."""
@@ -303,7 +253,7 @@ class Broker:
 
         ``fail`` is told if a frame could not be kept.
         """
-        stream = _UpdateStream(
+        stream = UpdateStream(
             self._settings.key_id.get_secret_value(),
             self._settings.secret_key.get_secret_value(),
             raw_data=True,
@@ -323,7 +273,19 @@ class Broker:
 
     async def _in(self, pool: ThreadPoolExecutor, call: Callable[..., T], *args: Any) -> T:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(pool, functools.partial(call, *args))
+        began = loop.time()
+        try:
+            answer = await loop.run_in_executor(pool, functools.partial(call, *args))
+        except APIError as error:
+            # A clear refusal is an answer; what proves nothing is a failure of the broker.
+            failed = error.status_code is None or error.status_code >= 500 or error.status_code == 429
+            self.calls.add(loop.time(), (loop.time() - began) * 1e3, failed=failed)
+            raise
+        except (requests.RequestException, ValueError):
+            self.calls.add(loop.time(), (loop.time() - began) * 1e3, failed=True)
+            raise
+        self.calls.add(loop.time(), (loop.time() - began) * 1e3, failed=False)
+        return answer
 
 
 async def connect(settings: BrokerSettings, messages: MessageLog) -> tuple[Broker, Raw]:
@@ -350,29 +312,6 @@ async def connect(settings: BrokerSettings, messages: MessageLog) -> tuple[Broke
             "SALLYPORT_BROKER__URL, or start the local one: executor venue"
         ) from None
     return broker, account
-
-
-def _client(settings: BrokerSettings, key: str, secret: str, keep: Keep, news: News) -> TradingClient:
-    client = TradingClient(key, secret, url_override=settings.url, raw_data=True)
-    client._retry = 0
-    adapter = _KeepingAdapter(settings.connect_timeout_s, settings.read_timeout_s, keep, news)
-    client._session.mount("http://", adapter)
-    client._session.mount("https://", adapter)
-    client._session.trust_env = False
-    assert_safe(client)
-    return client
-
-
-def assert_safe(client: TradingClient) -> None:
-    """Check that the SDK sends once, gives up in time and hides no bytes; a renamed private must not go unseen."""
-    adapter = client._session.get_adapter("https://any")
-    sends_once = (
-        client._retry == 0 and isinstance(adapter, _KeepingAdapter) and adapter.max_retries.total == 0
-    )
-    if not sends_once or not hasattr(TradingStream, "_consume"):
-        raise ExecutorError(
-            "alpaca-py would retry, hang or parse what was not kept; its internals changed, pin the tested version"
-        )
 
 
 def _api_error(error: APIError) -> tuple[int | None, str]:

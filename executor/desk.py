@@ -8,30 +8,45 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
-from executor.broker import Broker
+from executor import legs
+from executor.broker import UNANSWERED, Broker, Raw, SubmitOutcome
 from executor.core.commands import (
     Alert,
     Cancel,
     Command,
+    ConfirmEquity,
+    ConfirmFlat,
     EnterMode,
     FinishBatch,
     Record,
     Refuse,
+    Replace,
     Reserve,
     Submit,
 )
 from executor.core.engine import Engine
-from executor.core.events import Event, ModeSeen, OrderEvidence, Reserved
+from executor.core.events import (
+    BrokerFlat,
+    EquityConfirmed,
+    Event,
+    LegShown,
+    ModeSeen,
+    OrderEvidence,
+    Reserved,
+    Withdrawn,
+)
 from executor.core.modes import Mode
 from executor.core.orders import Evidence, State
 from executor.journal import Journal
 from executor.market_day import MarketDay
 from executor.marks import Marks
 from executor.settings import Settings
+
+C = TypeVar("C", Submit, Replace)
 
 log = logging.getLogger(__name__)
 
@@ -87,9 +102,8 @@ class Desk:
     async def _work_off(self, pending: list[Command]) -> None:
         while pending:
             command, *pending = pending
-            answer = await self._carry_out(command)
-            if answer is not None:
-                pending = self.engine.decide(answer) + pending
+            answers = await self._carry_out(command)
+            pending = [c for answer in answers for c in self.engine.decide(answer)] + pending
 
     def observe(self, event: Event) -> None:
         """Market data: decided at once, in the order it came; what it leads to is carried out in turn."""
@@ -108,25 +122,34 @@ class Desk:
         if not task.cancelled() and (error := task.exception()) is not None:
             self.fail(error)
 
-    async def _carry_out(self, command: Command) -> Event | None:
+    async def _carry_out(self, command: Command) -> Sequence[Event]:
+        """Do it; what is learnt by doing it comes back as events."""
         match command:
             case Reserve(intent=intent):
                 assert intent.client_order_id is not None
                 await self.marks.write_first()
                 ok, reason = await self.journal.place(intent)
-                return Reserved(
-                    **self.day.stamp(), client_order_id=intent.client_order_id, ok=ok, reason=reason
-                )
+                return [
+                    Reserved(**self.day.stamp(), client_order_id=intent.client_order_id, ok=ok, reason=reason)
+                ]
             case Refuse():
                 await self.journal.refuse(command.intent, command.reason)
             case Record():
                 await self._record(command)
             case Submit():
-                return await self._submit(command)
+                return await self._send(command, self.broker.submit)
+            case Replace():
+                return await self._send(command, self.broker.replace)
+            case ConfirmEquity():
+                return [await self._confirm_equity()]
+            case ConfirmFlat():
+                return await self._confirm_flat()
             case Cancel():
                 if not await self.broker.cancel(command.broker_order_id):
                     self.sweep_now.set()
-                    return self.evidence(command.client_order_id, Evidence.WORKING, reason="cancel not taken")
+                    return [
+                        self.evidence(command.client_order_id, Evidence.WORKING, reason="cancel not taken")
+                    ]
             case EnterMode():
                 self.say(f"mode {command.mode}: {command.reason}")
                 await self.journal.tighten(command.mode, command.reason)
@@ -137,7 +160,7 @@ class Desk:
             case FinishBatch():
                 await self.journal.finish_batch(command.batch_id, command.note)
                 self.say(f"batch {command.batch_id[:8]} done: {command.note}")
-        return None
+        return ()
 
     async def obey_kill_file(self) -> None:
         """A kill file counts as a kill; the file works when nothing else does."""
@@ -157,34 +180,69 @@ class Desk:
         if command.broker_order_id:
             self.order_ids[command.broker_order_id] = command.client_order_id
         if held is State.VOID:
-            self.engine.orders[command.client_order_id].state = State.VOID
+            self.engine.decide(Withdrawn(**self.day.stamp(), client_order_id=command.client_order_id))
 
-    async def _submit(self, command: Submit) -> Event | None:
+    async def _send(self, command: C, send: Callable[[C], Awaitable[SubmitOutcome]]) -> Sequence[Event]:
         """Send once, unless the last look at the ledger withdrew the intent."""
-        if self.engine.orders[command.client_order_id].state is State.VOID:
-            return None
-        outcome = await self.broker.submit(
-            command.client_order_id, command.symbol, command.side, command.qty, command.limit_price
-        )
+        client_order_id = command.client_order_id
+        if self.engine.orders[client_order_id].state is State.VOID:
+            return ()
+        outcome = await send(command)
         if outcome.evidence is Evidence.AMBIGUOUS:
             self.sweep_now.set()
-        order = outcome.order
-        return self.evidence(
-            command.client_order_id,
+        order: Raw | None = outcome.order
+        evidence = self.evidence(
+            client_order_id,
             outcome.evidence,
             broker_order_id=order["id"] if order else None,
             broker_status=order["status"] if order else None,
             broker_filled=Decimal(order.get("filled_qty") or 0) if order else None,
             reason=outcome.reason,
         )
+        return [evidence, *(await self.legs_of(order) if order else ())]
+
+    async def legs_of(self, order: Raw) -> list[LegShown]:
+        """Legs the broker made of a bracket of ours and that are new here: recorded first, then told."""
+        shown = []
+        for leg in order.get("legs") or ():
+            if leg["client_order_id"] not in self.engine.orders:
+                event = legs.leg_shown(leg, order["client_order_id"], self.day.stamp())
+                await self.journal.record_leg(legs.leg_json(leg, event))
+                self.order_ids[leg["id"]] = leg["client_order_id"]
+                shown.append(event)
+        return shown
+
+    async def _confirm_equity(self) -> EquityConfirmed:
+        """The broker's own valuation: the second source of a loss."""
+        try:
+            account = await self.broker.account()
+            equity = Decimal(account["equity"])
+        except (*UNANSWERED, KeyError, ArithmeticError):
+            return EquityConfirmed(**self.day.stamp(), equity=None, source="broker")
+        return EquityConfirmed(**self.day.stamp(), equity=equity, source="broker")
+
+    async def _confirm_flat(self) -> list[Event]:
+        """What the broker still shows; nothing if it does not answer, and the core asks again."""
+        try:
+            positions = await self.broker.positions()
+            orders = await self.broker.open_orders()
+        except UNANSWERED:
+            return []
+        return [
+            BrokerFlat(
+                **self.day.stamp(),
+                positions={symbol: Decimal(p["qty"]) for symbol, p in positions.items()},
+                open_orders=tuple(o["id"] for o in orders),
+            )
+        ]
 
     def evidence(self, client_order_id: str, evidence: Evidence, **more: Any) -> OrderEvidence:
         """Something learnt about an order, stamped now."""
         return OrderEvidence(**self.day.stamp(), client_order_id=client_order_id, evidence=evidence, **more)
 
-    async def halt(self, reason: str, *, flat: bool = False) -> None:
-        """Halt, unless a flattening is under way that has not ended flat."""
-        if self.engine.mode is Mode.FLATTENING and not flat:
+    async def halt(self, reason: str) -> None:
+        """Halt, unless a flattening is under way."""
+        if self.engine.mode is Mode.FLATTENING:
             return  # the way out is not broken off; the alert has been raised
         self.say(f"HALTED: {reason}")
         await self.journal.tighten(Mode.HALTED, reason)

@@ -11,9 +11,9 @@ import datetime as dt
 import logging
 from decimal import Decimal
 
-from executor import sweep
+from executor import legs, sweep
 from executor.broker import Raw, parse_time
-from executor.core.events import CashMoved, Fill
+from executor.core.events import CashMoved, Fill, Replaced
 from executor.core.modes import Mode
 from executor.core.orders import Evidence, State, evidence_of_status
 from executor.desk import Desk
@@ -36,6 +36,7 @@ class BrokerEvidence:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self.started_at = NEVER
+        self._legs_known: set[str] = set()
 
     async def on_update(self, raw: Raw) -> None:
         """A trade update, kept already; never raises into the SDK, a sweep repairs what failed."""
@@ -69,7 +70,11 @@ class BrokerEvidence:
                     **self.desk.day.stamp(), execution_id=key, client_order_id=client_id, qty=qty, price=price
                 )
             )
-        refused = event in ("order_cancel_rejected",)
+        if order["status"] == "replaced":
+            await self._show_replacement(order)
+        if order.get("order_class") in legs.CLASSES:
+            await self._show_legs(order)
+        refused = event in ("order_cancel_rejected", "order_replace_rejected")
         await self.desk.tell(
             self.desk.evidence(
                 client_id,
@@ -80,6 +85,38 @@ class BrokerEvidence:
                 reason=event if refused and event else "",
             )
         )
+
+    async def _show_replacement(self, order: Raw) -> None:
+        """The broker goes on with an order of ours under a new id; which of ours that is, our own Replace said."""
+        client_id = order["client_order_id"]
+        heirs = [
+            o.client_order_id
+            for o in self.desk.engine.orders.values()
+            if o.replaces_client_order_id == client_id
+        ]
+        for heir in heirs:
+            if order.get("replaced_by") and self.desk.engine.orders[heir].broker_order_id is None:
+                self.desk.order_ids[order["replaced_by"]] = heir
+                await self.desk.tell(
+                    Replaced(
+                        **self.desk.day.stamp(),
+                        client_order_id=client_id,
+                        by_client_order_id=heir,
+                        broker_order_id=order["replaced_by"],
+                    )
+                )
+
+    async def _show_legs(self, order: Raw) -> None:
+        """Learn the legs of a bracket before anything is heard of them by themselves; asked for once."""
+        client_id = order["client_order_id"]
+        if client_id in self._legs_known or self.desk.engine.orders[client_id].parent_client_order_id:
+            return
+        nested = order if order.get("legs") else await self.desk.broker.nested(order["id"])
+        async with self.desk.turn:
+            shown = await self.desk.legs_of(nested)
+        for event in shown:
+            await self.desk.tell(event)
+        self._legs_known.add(client_id)
 
     async def _foreign(self, order: Raw) -> None:
         """An order on our account that the ledger does not know: stop, cancel it, tell a person."""
@@ -113,7 +150,8 @@ class BrokerEvidence:
                 amount = await sweep.book_cash_activity(self.desk.journal, row)
                 if amount is not None:
                     await self.desk.tell(CashMoved(**self.desk.day.stamp(), amount=amount))
-        for order in shown:
+        # Entries before their legs: a leg that is not known yet would pass for a foreign order.
+        for order in sorted(shown, key=lambda o: o["client_order_id"] not in self.desk.engine.orders):
             if order["client_order_id"] in self.desk.engine.orders:
                 await self._show_order(order, booked=None)
             # One that ended before we started is history: if it traded, the positions say so.

@@ -30,11 +30,15 @@ class MarketDay:
         self.open = NEVER
         self.close = NEVER
         self.offset_s = 0.0
+        self.round_trip_s = 0.0
 
     async def synchronise(self, broker: Broker) -> None:
         """Read the broker's clock, and its calendar when a new day has begun."""
+        asked_ns = self.clock.now_ns()
         broker_time, _ = await broker.clock()
-        self.offset_s = self.clock.synchronise(broker_time)
+        self.round_trip_s = (self.clock.now_ns() - asked_ns) / 1e9
+        # The reading is from about the middle of the round trip.
+        self.offset_s = self.clock.synchronise(broker_time) + self.round_trip_s / 2
         today = self.today()
         if today != self.date:
             self.date = today

@@ -28,6 +28,7 @@ from executor.desk import Desk
 from executor.errors import ExecutorError, NotReconciled, RefusedError, Stopped
 from executor.evidence import BrokerEvidence
 from executor.feed_watch import FeedWatch
+from executor.health import HealthWatch
 from executor.journal import Journal
 from executor.market_day import MarketDay
 from executor.message_log import MessageLog
@@ -132,11 +133,13 @@ class Executor:
         self.evidence = BrokerEvidence(self.desk)
         self.feed = FeedWatch(self.desk, self._guard)
         self.batches = Batches(self.desk, self.feed)
+        self.health = HealthWatch(self.desk, lambda: bool(self.updates._running))
         updates = self.updates = self.broker.trade_updates(self.evidence.on_update, self.desk.fail)
         tasks = [asyncio.create_task(self._guard(updates._run_forever(), "trade updates"))]
         try:
             await self._until(lambda: updates._running, 15, "the trade_updates stream did not open")
             await self._recover()
+            await self.health.account(account)
             self._trading = True
             self._say_mode()
             jobs = {
@@ -144,6 +147,7 @@ class Executor:
                 "heartbeat": self._heartbeat_loop(),
                 "sweep": self._sweep_loop(),
                 "marks": self._mark_loop(),
+                "health": self.health.loop(),
                 "anchors": self.anchors.loop(),
             }
             tasks += [asyncio.create_task(self._guard(job, name)) for name, job in jobs.items()]
@@ -308,9 +312,6 @@ class Executor:
                 await self.feed.look()
                 if self.engine.batch_finished and beat.mode in (Mode.READY, Mode.REDUCING):
                     await self.batches.claim()
-                if beat.mode is Mode.FLATTENING:
-                    with contextlib.suppress(*UNANSWERED):  # asked again in a second
-                        await self._announce_flat()
 
     async def _sweep_loop(self) -> None:
         last_reconciled = self.clock.now_ns()
@@ -349,17 +350,6 @@ class Executor:
                 await self.desk.marks.write()
 
     # ------------------------------------------------------------------ ends
-
-    async def _announce_flat(self) -> None:
-        """Flat is said only once the broker says so; then HALTED."""
-        if self.engine.book.positions or any(o.is_open for o in self.engine.orders.values()):
-            return
-        if await self.broker.positions() or await self.broker.open_orders():
-            return
-        await self.journal.alert(
-            "critical", "flat", "Flat", "The broker shows no positions and no open orders."
-        )
-        await self.desk.halt("flattened: the broker shows no positions and no open orders", flat=True)
 
     async def _wait_for_close(self) -> None:
         """Until the session has closed and everything the day leaves behind has been posted."""

@@ -47,7 +47,7 @@ every = 2
 [[fault]]
 kind = "abort"
 socket = "trading"
-time = "15:35"
+time = "15:32"
 """,
     "a third of the sweeps is answered with an error page": """
 [[fault]]
@@ -72,7 +72,7 @@ def test_a_misbehaving_broker_costs_neither_a_fill_nor_an_order(
         run = executor("run", "--until-close", env=environment(ready, ledger, tmp_path), cwd=tmp_path)
         broker = Broker(ready)
         wait_until_traded(ledger)
-        wait_for(lambda: broker.get("/clock")["timestamp"][11:16] >= "15:40", "every planned fault has come")
+        wait_for(lambda: broker.get("/clock")["timestamp"][11:16] >= "15:34", "every planned fault has come")
         to_the_close(ready)
         _, err = run.communicate(timeout=DEADLINE_S)
         held = broker.positions()
