@@ -11,7 +11,14 @@ import polars as pl
 import pytest
 
 from models.errors import ArtifactError, RiskError
-from models.risk.snapshot import RiskSnapshot, build_snapshot, load_snapshot, save_snapshot
+from models.risk.snapshot import (
+    SCENARIOS,
+    RiskSnapshot,
+    build_snapshot,
+    load_snapshot,
+    save_snapshot,
+    with_factors,
+)
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +138,48 @@ def test_arrays_that_do_not_fit_the_symbols_are_refused(snapshot: RiskSnapshot, 
     path, digest = save_snapshot(replace(snapshot, close=snapshot.close[:-1]), tmp_path)
     with pytest.raises(ArtifactError, match="damaged: close"):
         load_snapshot(path, digest)
+
+
+def test_it_carries_what_the_portfolio_limits_read(snapshot: RiskSnapshot) -> None:
+    names = len(snapshot.symbols)
+    assert snapshot.beta is not None
+    assert snapshot.loadings is not None
+    assert snapshot.cluster is not None
+    assert snapshot.beta.mean() == pytest.approx(1.0)
+    assert snapshot.loadings.shape == (names, 5)
+    assert snapshot.cluster.shape == (names,)
+    assert SCENARIOS == 1000
+
+
+def test_a_fall_of_a_tenth_under_the_prior_close_restricts_short_sales(prices: pl.DataFrame, as_of) -> None:
+    own = (pl.col("symbol") == "S004") & (pl.col("date") == as_of)
+    prior = prices.filter(pl.col("symbol") == "S004", pl.col("date") < as_of).sort("date")["close"][-1]
+    for low, restricted in ((0.9 * prior, 1.0), (0.901 * prior, 0.0)):
+        fell = prices.with_columns(low=pl.when(own).then(low).otherwise(pl.col("low")))
+        found = build_snapshot(fell, as_of=as_of, scenarios=100)
+        assert found.restricted is not None
+        assert found.restricted[found.index("S004")] == restricted
+        assert found.restricted.sum() == restricted
+
+
+def test_a_file_of_the_first_format_loads_without_what_it_lacks(
+    snapshot: RiskSnapshot, tmp_path: Path
+) -> None:
+    old = replace(snapshot, beta=None, loadings=None, cluster=None, restricted=None)
+    path, _ = save_snapshot(old, tmp_path)
+    with np.load(path) as stored:
+        first = {name: stored[name] for name in stored.files if name != "format"}
+    np.savez(path, **first)
+    found = load_snapshot(path, hashlib.sha256(path.read_bytes()).hexdigest())
+    assert (found.beta, found.loadings, found.cluster, found.restricted) == (None, None, None, None)
+    assert np.array_equal(found.returns, snapshot.returns)
+    assert with_factors(found).beta == pytest.approx(snapshot.beta)
+
+
+def test_a_file_of_a_later_format_is_refused_with_the_way_out(snapshot: RiskSnapshot, tmp_path: Path) -> None:
+    path, _ = save_snapshot(snapshot, tmp_path)
+    with np.load(path) as stored:
+        later = {name: stored[name] for name in stored.files} | {"format": np.array(3)}
+    np.savez(path, **later)
+    with pytest.raises(ArtifactError, match="format 3, this version reads up to 2: update Sallyport"):
+        load_snapshot(path, hashlib.sha256(path.read_bytes()).hexdigest())
