@@ -94,7 +94,7 @@ KINDS: dict[str, Kind] = {
     "refuse_handshake": Kind(HANDSHAKE, "answer the WebSocket handshake with an HTTP error", {"status": 429}, "F15"),
     "connection_limit": Kind(HANDSHAKE, "only so many sessions a feed: 406, or max_connections", {"sessions": 1}, "F16 F28"),
     "ghost_session": Kind(HANDSHAKE, "a dead session counts for so many wall seconds", {"seconds": 90.0}, "F16"),
-    "insufficient_subscription": Kind(HANDSHAKE, "409 at authentication", {}, ""),
+    "insufficient_subscription": Kind(HANDSHAKE, "409 (or 408, 411, 500) at authentication", {"code": 409}, ""),
     "mute": Kind(NOW, "the socket stays open and says nothing", {"socket": "trading", "seconds": 0.0}, "F13"),
     "close": Kind(NOW, "close the sockets with this code", {"socket": "trading", "code": 1000}, "F13 F28"),
     "abort": Kind(NOW, "cut the sockets without a close frame", {"socket": "trading"}, "F13"),

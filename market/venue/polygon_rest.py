@@ -6,9 +6,11 @@ Times are nanoseconds in trades and quotes and milliseconds in aggregates; `adju
 from __future__ import annotations
 
 import base64
+import dataclasses
 import itertools
 import secrets
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -186,6 +188,8 @@ class PolygonRest:
         descending = query.get("sort") == "desc"
         frame = Frame(timespan, int(multiplier))
         bars: Iterator[Bar] = self.history.bars(ticker, frame, start, end, "split" if adjusted else "raw")
+        if timespan == "week":
+            bars = (dataclasses.replace(bar, t=_sunday(bar.t)) for bar in bars)
         if descending:
             bars = iter(list(bars)[::-1])
         seen = cursor(query)
@@ -315,3 +319,8 @@ class PolygonRest:
         return self._ok({"p": quote.bid / PRICE_SCALE, "s": quote.bid_size, "x": 11, "P": quote.ask / PRICE_SCALE,
                          "S": quote.ask_size, "X": 11, "z": self._tape_number(ticker), "T": ticker, "t": quote.t,
                          "y": quote.t, "q": quote.t // 1000 % 10**9})  # fmt: skip
+
+
+def _sunday(monday: int) -> int:
+    """Polygon labels a week with its Sunday, New York midnight."""
+    return parse_moment((new_york_date(monday) - timedelta(days=1)).isoformat())

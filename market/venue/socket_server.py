@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from market.venue import fakepaca
-from market.venue.data_stream import AUTH_TIMEOUT_S, DataConnection
+from market.venue.data_stream import AUTH_TIMEOUT_S, ERRORS, DataConnection
 from market.venue.faults import HANDSHAKE, Fault
 from market.venue.feeds import FEEDS, PAID_STREAMS, STREAMED, TEST, Feed
 from market.venue.polygon_stream import PolygonConnection
@@ -96,7 +96,11 @@ class SocketServer:
         free_plan = not server.gateway.data.recent_sip
 
         def refusal() -> int:
-            if "insufficient_subscription" in kinds or (free_plan and name in PAID_STREAMS):
+            refused = kinds.get("insufficient_subscription")
+            if refused is not None:
+                code = int(refused.parameters["code"])
+                return code if code in ERRORS else 409
+            if free_plan and name in PAID_STREAMS:
                 return 409
             same_feed = sum(t.authenticated and t.feed is feed for t in server.data_clients)
             if free_plan and same_feed:

@@ -10,8 +10,15 @@ from typing import Any
 
 import polars as pl
 import pytest
+from alpaca.data.historical.corporate_actions import CorporateActionsClient
+from alpaca.data.requests import CorporateActionsRequest
 from alpaca.trading.client import TradingClient
-from alpaca.trading.requests import CreateWatchlistRequest, UpdateWatchlistRequest
+from alpaca.trading.enums import CorporateActionType
+from alpaca.trading.requests import (
+    CreateWatchlistRequest,
+    GetCorporateAnnouncementsRequest,
+    UpdateWatchlistRequest,
+)
 from venue_clients import Listener, Wire, wait_until
 
 from market.venue.exchange import Rules
@@ -270,6 +277,43 @@ def test_yesterday_knows_nothing_of_tomorrows_split(
     assert [(bar["o"], bar["t"][:10]) for bar in bars["bars"]] == [(100.0, "2022-12-27")]
     key = {"apiKey": wire.venue.address["polygon_key"], "ticker": "SPL"}
     assert wire.get("/v3/reference/splits", **key)["results"] == []
+
+
+def test_corporate_actions_reach_alpaca_py_as_data_and_as_announcements(
+    split_week: Path, start_venue: Callable[..., RehearsalVenue]
+) -> None:
+    venue = start_venue(data=split_week, date=dt.date(2022, 12, 28), start="15:00", symbols=None)
+    pair, wire = venue.address, Wire(venue)
+    client = CorporateActionsClient(pair["key_id"], pair["secret_key"], url_override=pair["data_rest_url"])
+    found = client.get_corporate_actions(
+        CorporateActionsRequest(symbols=["SPL", "DVD"], start=dt.date(2022, 12, 1), end=dt.date(2022, 12, 31))
+    ).data
+    assert (found["forward_splits"][0].new_rate, found["forward_splits"][0].old_rate) == (4, 1)
+    assert (found["cash_dividends"][0].symbol, found["cash_dividends"][0].rate) == ("DVD", 0.37)
+    trading = TradingClient(pair["key_id"], pair["secret_key"], url_override=pair["rest_url"])
+    told = trading.get_corporate_announcements(
+        GetCorporateAnnouncementsRequest(
+            ca_types=[CorporateActionType.DIVIDEND, CorporateActionType.SPLIT],
+            since=dt.date(2022, 12, 1),
+            until=dt.date(2022, 12, 28),
+        )
+    )
+    assert {(a.initiating_symbol, a.ca_sub_type.value, a.cash) for a in told} == {
+        ("SPL", "stock_split", 0), ("DVD", "cash", 0.37),
+    }  # fmt: skip
+    assert trading.get_corporate_announcement_by_id(told[0].id).id == told[0].id
+    # A page at a time, and by id; the two ways of asking exclude each other.
+    first = wire.get("/v1/corporate-actions", start="2022-12-01", end="2022-12-31", limit=1)
+    token = first["next_page_token"]
+    second = wire.get(
+        "/v1/corporate-actions", start="2022-12-01", end="2022-12-31", limit=1, page_token=token
+    )
+    assert second["next_page_token"] is None
+    kinds = {*first["corporate_actions"], *second["corporate_actions"]}
+    assert kinds == {"forward_splits", "cash_dividends"}
+    name = str(found["cash_dividends"][0].id)
+    assert wire.get("/v1/corporate-actions", ids=name)["corporate_actions"]["cash_dividends"][0]["id"] == name
+    assert wire("GET", "/v1/corporate-actions", params={"ids": name, "symbols": "DVD"}).status_code == 400
 
 
 def test_the_portfolio_history_is_numbers_and_grows_with_the_day(venue: RehearsalVenue, wire: Wire) -> None:
