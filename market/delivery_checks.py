@@ -93,10 +93,10 @@ def partial_delivery(panel: Panel) -> pl.DataFrame:
     A symbol is expected from its first row to its last, without its long gaps (those are its own fault), and
     up to the newest session when it stopped only inside the newest ones (that may be the delivery's fault).
     """
-    rows = panel.rows.filter(pl.col("position").is_not_null()).select("symbol", "position").unique()
-    rows = rows.sort("symbol", "position").with_columns(
-        (pl.col("position") - previous("position")).alias("gap")
-    )
+    rows = panel.rows.filter(pl.col("position").is_not_null()).select("symbol", "position")
+    # Sorted by symbol and date, so a repeated row is equal to the one before it.
+    rows = rows.with_columns((pl.col("position") - previous("position")).alias("gap"))
+    rows = rows.filter(pl.col("gap").is_null() | (pl.col("gap") > 0))
     newest_from = len(panel.days) - len([day for day in panel.days if day >= panel.newest_from])
     spells = (
         rows.with_columns(
@@ -119,7 +119,7 @@ def partial_delivery(panel: Panel) -> pl.DataFrame:
     )
     counts = rows.group_by(pl.col("position").cast(pl.Int64)).agg(pl.len().alias("count")).sort("position")
     table = counts.join_asof(expected, on="position").with_columns(
-        pl.col("position").map_elements(panel.days.__getitem__, return_dtype=pl.Date).alias("date"),
+        pl.lit(pl.Series(panel.days, dtype=pl.Date)).gather("position").alias("date"),
         (pl.col("count") / pl.col("expected")).alias("share"),
     )
     # Two symbols missing from a handful are their own fault, unless it is of today.

@@ -64,10 +64,14 @@ def build_panel(known: pl.DataFrame, as_of: date, newest_sessions: int) -> Panel
     days = sessions(first, newest_due) or [newest_due]
     newest_from = session_offset(newest_due, 1 - newest_sessions)
     calendar = pl.DataFrame({"date": days}, schema={"date": pl.Date}).with_row_index("position")
-    rows = (
-        known.sort("symbol", "date", maintain_order=True)
-        .join(calendar, on="date", how="left", maintain_order="left")
-        .with_columns((pl.col("date") >= newest_from).alias("newest"), pl.col("position").cast(pl.Int32))
+    symbol, day = pl.col("symbol"), pl.col("date")
+    turned = (symbol < symbol.shift(1)) | ((symbol == symbol.shift(1)) & (day < day.shift(1)))
+    # Stored data is sorted already, and sorting millions of rows of text again costs more than most checks.
+    ordered = (
+        known.sort("symbol", "date", maintain_order=True) if known.select(turned.any()).item() else known
+    )
+    rows = ordered.join(calendar, on="date", how="left", maintain_order="left").with_columns(
+        (pl.col("date") >= newest_from).alias("newest"), pl.col("position").cast(pl.Int32)
     )
     return Panel(rows, days, newest_due, newest_from)
 

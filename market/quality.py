@@ -105,21 +105,23 @@ def _mass_faults(findings: pl.DataFrame, panel: Panel) -> pl.DataFrame:
     In the newest sessions, or when half of the symbols have it, it blocks. Further back it is one noted
     session: to leave out every symbol for one bad day would throw away the data with the fault.
     """
-    counts = panel.rows.group_by("date").agg(
-        pl.col("symbol").n_unique().alias("traded"), pl.col("newest").first()
-    )
     own = (
         pl.col("symbol").is_not_null()
         & (pl.col("severity") == "quarantine")
         & ~pl.col("check").is_in(_OWN_AFFAIR)
     )
-    mass = (
+    hits = (
         findings.filter(own)
         .group_by("check", pl.col("first").alias("date"))
         .agg(pl.col("symbol").n_unique().alias("hit"))
-        .join(counts, on="date")
-        .filter((pl.col("hit") >= 3) & (pl.col("hit") >= MASS_FRACTION * pl.col("traded")))
+        .filter(pl.col("hit") >= 3)
     )
+    traded = (
+        panel.rows.filter(pl.col("date").is_in(hits["date"].implode()))
+        .group_by("date")
+        .agg(pl.col("symbol").n_unique().alias("traded"), pl.col("newest").first())
+    )
+    mass = hits.join(traded, on="date").filter(pl.col("hit") >= MASS_FRACTION * pl.col("traded"))
     if mass.is_empty():
         return findings
     blocking = pl.col("newest") | (pl.col("hit") >= 0.5 * pl.col("traded"))

@@ -88,21 +88,34 @@ def _candidates(panel: Panel) -> pl.DataFrame:
         pl.when(enough).then(pl.col("step").median()).fill_null(0.0).alias("market"),
         pl.when(enough).then(1.4826 * size.median()).alias("market_sigma"),
     )
-    before = size.shift(1)  # of the returns before, so that a step does not hide itself
-    rows = rows.with_columns(
-        (1.4826 * before.rolling_median(63, min_samples=20).over("symbol")).alias("robust_sigma"),
-        # Half the plain estimate: keeps a series that mostly stands still from having no spread at all.
-        (0.5 * 1.2533 * before.rolling_mean(63, min_samples=20).over("symbol")).alias("plain_sigma"),
-        pl.col("volume").shift(1).rolling_median(21, min_samples=5).over("symbol").alias("usual_volume"),
-    )
     place = pl.col("position").cast(pl.Int64)
-    wide = rows.with_columns(
-        (pl.col("open") * pl.col("adj_close") / pl.col("close") / previous("adj_close")).log().alias("overnight"),
-        (pl.col("high") / pl.col("low")).log().alias("range"),
-        (place - previous("position").cast(pl.Int64) - 1).fill_null(0).alias("gap_sessions"),
-        following("usual_volume", 11).alias("volume_after"),  # the median of the sessions that follow
-    ).filter(size > _STEP)  # fmt: skip
-    wide = wide.join(market, on="date").with_columns(
+    wide = (
+        rows.with_row_index("at")
+        .with_columns(
+            (pl.col("open") * pl.col("adj_close") / pl.col("close") / previous("adj_close")).log().alias("overnight"),
+            (pl.col("high") / pl.col("low")).log().alias("range"),
+            (place - previous("position").cast(pl.Int64) - 1).fill_null(0).alias("gap_sessions"),
+        )
+        .filter(size > _STEP)
+    )  # fmt: skip
+    # Of the returns before, so that a step does not hide itself; and half the plain estimate beside the robust
+    # one keeps a series that mostly stands still from having no spread at all.
+    behind = (
+        _windows(rows, wide, -63, -1)
+        .group_by("at")
+        .agg(
+            pl.when(size.count() >= 20).then(1.4826 * size.median()).alias("robust_sigma"),
+            pl.when(size.count() >= 20).then(0.5 * 1.2533 * size.mean()).alias("plain_sigma"),
+            pl.when(pl.len() >= 5).then(pl.col("volume").tail(21).median()).alias("usual_volume"),
+        )
+    )
+    ahead = (
+        _windows(rows, wide, 1, 10)
+        .group_by("at")
+        .agg(pl.when(pl.len() >= 5).then(pl.col("volume").median()).alias("volume_after"))
+    )
+    wide = wide.join(behind, on="at", how="left").join(ahead, on="at", how="left").join(market, on="date")
+    wide = wide.with_columns(
         pl.max_horizontal(
             pl.col("robust_sigma").fill_null(0.02), "plain_sigma", "market_sigma", pl.lit(0.005)
         ).alias("sigma"),
@@ -111,6 +124,17 @@ def _candidates(panel: Panel) -> pl.DataFrame:
     )
     own = (pl.col("step") - pl.col("market")).abs()
     return wide.filter((own > _STEP) & (own > _STEP_Z * pl.col("sigma"))).sort("symbol", "date")
+
+
+def _windows(rows: pl.DataFrame, chosen: pl.DataFrame, first: int, last: int) -> pl.DataFrame:
+    """For each chosen row (`at` its place among `rows`) the rows `first` to `last` from it, of its symbol."""
+    places = (
+        chosen.select("at", pl.col("symbol").alias("own"), pl.int_ranges(pl.col("at").cast(pl.Int64) + first, pl.col("at").cast(pl.Int64) + last + 1).alias("place"))
+        .explode("place")
+        .filter(pl.col("place").is_between(0, rows.height - 1))
+    )  # fmt: skip
+    taken = rows.select("symbol", "step", "volume")[places["place"]]
+    return pl.concat([places, taken], how="horizontal").filter(pl.col("symbol") == pl.col("own"))
 
 
 def _paired(rows: pl.DataFrame) -> pl.DataFrame:
@@ -197,8 +221,9 @@ def _judged(rows: pl.DataFrame) -> pl.DataFrame:
         .when(spun).then(pl.lit("unadjusted_spin_off"))
         .when((step.abs() > _JUMP_RETURN) & (step.abs() > _JUMP_Z * sigma)).then(pl.lit("jump"))
     )  # fmt: skip
-    # Nearly no news volume, or so deep that news would have been: an event of the company, not of the market.
-    sure = (news < _NEWS) | (step < -0.4)
+    # A crash trades all day over a good part of its fall; after an event of the company the day is like any other.
+    still = pl.col("range") / step.abs()
+    sure = ((news < _NEWS) | (still < 0.15)) & (still < 0.25) & (step.abs() > 13 * sigma)
     rows = rows.with_columns(kind.alias("kind"), sure.fill_null(False).alias("sure"))
     rows = rows.filter(pl.col("kind").is_not_null() & (pl.col("kind") != "returned"))
     # One finding a stretch, from the step that leaves to the one that comes back: both returns are wrong.

@@ -27,12 +27,12 @@ def volume_shifts(panel: Panel) -> pl.DataFrame:
     level = pl.col("level")
     before_low = level.shift(1).rolling_min(20, min_samples=15).over("symbol")
     before_high = level.shift(1).rolling_max(20, min_samples=15).over("symbol")
-    before = level.shift(1).rolling_median(20, min_samples=15).over("symbol")
+    before = level.shift(1).rolling_mean(20, min_samples=15).over("symbol")
     # Of the window that starts at the row: a rolling one that ends _AFTER - 1 rows later.
     ends = [
         level.rolling_min(_AFTER).shift(1 - _AFTER).over("symbol"),
         level.rolling_max(_AFTER).shift(1 - _AFTER).over("symbol"),
-        level.rolling_median(_AFTER).shift(1 - _AFTER).over("symbol"),
+        level.rolling_mean(_AFTER).shift(1 - _AFTER).over("symbol"),
     ]
     names = ("low", "high", "middle")
     rows = rows.with_columns(
