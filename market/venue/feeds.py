@@ -57,5 +57,7 @@ SIP = FEEDS["sip"]
 STREAMED = ("sip", "iex", "delayed_sip", "boats", "overnight")
 TEST = Feed("test", "N")
 """The test stream: not the tape at all (fakepaca.py)."""
+SOCKETS = {**{name: FEEDS[name] for name in STREAMED}, TEST.name: TEST}
+"""Name to feed of the stock sockets."""
 PAID_STREAMS = ("sip", "boats")
 """What the free plan is refused with 409 on the socket."""

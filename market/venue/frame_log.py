@@ -18,7 +18,7 @@ import msgspec
 
 from market.venue.data_stream import DataConnection
 from market.venue.errors import VenueError
-from market.venue.feeds import FEEDS
+from market.venue.feeds import SOCKETS
 from market.venue.journal import Journal
 from market.venue.market_feed import MarketFeed, Special, Window
 from market.venue.polygon_stream import PolygonConnection
@@ -134,7 +134,7 @@ def _talker(line: dict[str, Any], feed: MarketFeed) -> Talker:
     else:
         encoding = line["encoding"]
         talker = DataConnection(
-            msgpack=encoding["msgpack"], feed=FEEDS[encoding["feed"]] if encoding["feed"] else None,
+            msgpack=encoding["msgpack"], feed=SOCKETS[encoding["feed"]] if encoding["feed"] else None,
             authenticate=lambda key, secret: True, known=lambda symbol: True,
         )  # fmt: skip
         named = talker.subscriptions

@@ -10,7 +10,7 @@ from aiohttp import web
 from market.venue import fakepaca
 from market.venue.data_stream import AUTH_TIMEOUT_S, ERRORS, DataConnection
 from market.venue.faults import HANDSHAKE, Fault
-from market.venue.feeds import FEEDS, PAID_STREAMS, STREAMED, TEST, Feed
+from market.venue.feeds import FEEDS, PAID_STREAMS, SOCKETS, TEST, Feed
 from market.venue.polygon_stream import PolygonConnection
 from market.venue.sockets import Client
 from market.venue.trading_stream import TradingConnection
@@ -19,12 +19,11 @@ if TYPE_CHECKING:
     from market.venue.server import Server
 
 _DATA_PATHS: dict[str, Feed | None] = {
-    **{f"/v2/{name}": FEEDS[name] for name in STREAMED},
+    **{f"/v2/{name}": feed for name, feed in SOCKETS.items()},
     # The night's feeds are still in beta at the vendor; the specification knows them under /v2 as well.
     "/v1beta1/boats": FEEDS["boats"],
     "/v1beta1/overnight": FEEDS["overnight"],
     "/v1beta1/news": None,
-    "/v2/test": TEST,
 }
 
 
