@@ -18,6 +18,7 @@ from sqlmodel import Session
 
 NEW_YORK = ZoneInfo("America/New_York")
 HEARTBEAT_MAX_S = 5
+LIMITS_SHOWN = 12
 MODE_STYLE = {
     "READY": "bold green",
     "REDUCING": "bold yellow",
@@ -42,7 +43,7 @@ class Status:
     refusals: list[dict[str, Any]]
     limits: dict[str, str]
     limit_version: int | None
-    limit_use: dict[str, Decimal]
+    limit_use: dict[str, tuple[Decimal, Decimal]]
     reconciliation: dict[str, Any] | None
     alerts: list[dict[str, Any]]
 
@@ -85,14 +86,15 @@ def read_status(session: Session) -> Status:
     )
 
 
-def _limit_use(rows: Any) -> dict[str, Decimal]:
-    """Largest ``after`` of each limit over the newest session's accepted orders."""
+def _limit_use(rows: Any) -> dict[str, tuple[Decimal, Decimal]]:
+    """Of each limit, the value and bound nearest to each other over the newest session's accepted orders."""
     found = rows(
-        "SELECT l ->> 'name' AS name, max((l ->> 'after')::numeric) AS used FROM decision d, "
-        "jsonb_array_elements(d.checks -> 'limits') l WHERE d.verdict = 'accepted' AND d.market_time >= "
-        "(SELECT max(market_time) FROM decision) - interval '12 hours' GROUP BY 1"
+        "SELECT DISTINCT ON (1) l ->> 'name' AS name, (l ->> 'after')::numeric AS used, (l ->> 'limit')::numeric AS bound "
+        "FROM decision d, jsonb_array_elements(d.checks -> 'limits') l WHERE d.verdict = 'accepted' AND d.market_time >= "
+        "(SELECT max(market_time) FROM decision) - interval '12 hours' AND (l ->> 'limit')::numeric > 0 "
+        "ORDER BY 1, (l ->> 'after')::numeric / (l ->> 'limit')::numeric DESC NULLS LAST"
     )
-    return {r["name"]: r["used"] for r in found if r["used"] is not None}
+    return {r["name"]: (r["used"], r["bound"]) for r in found if r["used"] is not None}
 
 
 def render(status: Status) -> RenderableType:
@@ -157,9 +159,9 @@ def _limits(s: Status) -> RenderableType:
     table = Table.grid(padding=(0, 1))
     for justify in ("left", "right", "right", "left"):
         table.add_column(justify=justify)
-    for name, used in sorted(s.limit_use.items()):
-        limit = Decimal(s.limits.get(name, "0"))
-        share = float(max(used, Decimal(0)) / limit) if limit else 0.0
+    nearest = sorted(s.limit_use.items(), key=lambda use: (-use[1][0] / use[1][1], use[0]))
+    for name, (used, limit) in nearest[:LIMITS_SHOWN]:
+        share = float(max(used, Decimal(0)) / limit)
         style = "red" if share > 0.9 else "yellow" if share > 0.7 else "green"
         bar = Text("█" * round(min(share, 1) * 12), style)
         table.add_row(
@@ -167,7 +169,9 @@ def _limits(s: Status) -> RenderableType:
         )
     if not s.limit_use:
         table.add_row(Text("no order judged yet", "dim"), "", "", "")
-    return Panel(table, title=f"Limits, highest use (version {s.limit_version})", title_align="left")
+    return Panel(
+        table, title=f"Limits nearest to their bounds (version {s.limit_version})", title_align="left"
+    )
 
 
 def _positions(s: Status) -> RenderableType:

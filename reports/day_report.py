@@ -18,6 +18,7 @@ from typing import Any
 from sqlalchemy import ColumnElement
 from sqlmodel import Session, col, func, or_, select
 
+from executor.core.limits import LIMITS, Rule
 from market.calendar import is_session, previous_session, session_close
 from reports import page
 from reports.errors import NothingToReport
@@ -52,21 +53,11 @@ TERMINAL = frozenset(
 
 _BEGINNING = dt.datetime(1900, 1, 1, tzinfo=dt.UTC)
 _END = dt.datetime(9000, 1, 1, tzinfo=dt.UTC)
-_FRACTIONS = {
-    "risk_per_trade",
-    "single_name",
-    "sector",
-    "gross",
-    "price_collar",
-    "participation",
-    "daily_loss",
-    "drawdown",
-    "value_at_risk",
-    "expected_shortfall",
-}
-_NOT_LIMITS = {"drawdown_scale", "risk_volatilities"}
-"""Parameters of other limits that travel in the same row."""
-_MONEY = {"order_notional_usd", "order_notional", "buying_power", "cash"}
+_FRACTIONS = {limit.name for limit in LIMITS if limit.unit.startswith("fraction")} | {"drawdown"}
+_MEASURED = {limit.name for limit in LIMITS}
+_RULES = {limit.name for limit in LIMITS if isinstance(limit, Rule)}
+"""Kept or broken: shown only where one was broken."""
+_MONEY = {"order_notional_usd", "order_notional", "cash"}
 
 
 @dataclass(frozen=True)
@@ -355,7 +346,10 @@ def limit_use(day: TradingDay) -> list[LimitUse]:
                         name, limits[name], after, after / limits[name], mark.market_time, version=version
                     )
                 )
-    names = dict.fromkeys([*(name for name in limits if name not in _NOT_LIMITS), *sorted(checked)])
+    # Parameters of limits and bounds of breakers travel in the same row and are no limits themselves.
+    bounded = [name for name in limits if name in _MEASURED or name in seen]
+    judged = [name for name in sorted(checked) if name not in _RULES or refused[name]]
+    names = dict.fromkeys([*bounded, *judged])
     uses = [
         replace(
             seen.get(name) or LimitUse(name, limits.get(name), version=version),
