@@ -7,7 +7,7 @@ import errno
 import secrets
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -34,6 +34,7 @@ from market.venue.socket_server import SocketServer
 from market.venue.sockets import Client
 from market.venue.trading_stream import TradingConnection
 from market.venue.update_faults import UpdateFaults
+from market.venue.whole_requests import Answering, WholeRequestServer
 
 PUMP_S = 0.01
 BODY_TIMEOUT_S = 10.0
@@ -99,8 +100,8 @@ class Server:
     async def start(self, port: int = 0, control_port: int = 0) -> None:
         """Listen; AddressInUse when the port is taken."""
         try:
-            self.port = await self._listen(self._serve, port)
-            self.control_port = await self._listen(self.control.serve, control_port)
+            self.port = await self._listen(self._serve, port, self._answer_whole)
+            self.control_port = await self._listen(self.control.serve, control_port, lambda *asked: None)
         except BaseException:
             await self.stop()
             raise
@@ -109,10 +110,10 @@ class Server:
             self.effects.schedule(fault)
         self._pump = asyncio.create_task(self._run_pump())
 
-    async def _listen(self, handler: Handler, port: int) -> int:
+    async def _listen(self, handler: Handler, port: int, answer: Answering) -> int:
         # Lingering would wait for the rest of a body nobody wants. aiohttp itself refuses bodies over a megabyte.
         runner = web.ServerRunner(
-            web.Server(handler, access_log=None, lingering_time=1.0, keepalive_timeout=75.0)
+            WholeRequestServer(handler, answer, access_log=None, lingering_time=1.0, keepalive_timeout=75.0)
         )
         await runner.setup()
         site = web.TCPSite(runner, self.host, port, backlog=512, shutdown_timeout=0.2)
@@ -293,27 +294,45 @@ class Server:
             return refused
         query = dict(parse_qsl(request.rel_url.raw_query_string, keep_blank_values=True))
         asked = Request(request.method, request.path, query, body)
-        self.exchange.advance(self.clock.now())
-        dialect, account = self.gateway.identify(asked, request.headers)
-        if account < 0:
-            self.journal.wire(
-                "refused", {"status": self.gateway.auth_status, "method": asked.method, "path": asked.path}
-            )
-            return respond(self.gateway.unknown(dialect))
-        limited, headers = self.gateway.admit(dialect, account)
-        if limited is not None:
-            self.journal.wire(
-                "refused", {"status": 429, "method": asked.method, "path": asked.path, "account": account}
-            )
-            return respond(limited)
+        dialect, account, turned_away, headers = self._admit(asked, request.headers)
+        if turned_away is not None:
+            return respond(turned_away)
         if asked.path in event_stream.PATHS and asked.method == "GET":
             return await self._stream_events(request, asked, account, headers)
         if self.faults.has(REQUEST) or self.distortions.on:
             return await self._serve_faulty(request, asked, dialect, account, headers)
+        return respond(self._perform(asked, dialect, account, headers))
+
+    def _answer_whole(self, asked: Request, headers: Mapping[str, str]) -> Answer | None:
+        """The answer to a request that arrived whole; None when it takes more than an answer."""
+        if self.faults.has(REQUEST) or self.distortions.on or asked.path in event_stream.PATHS:
+            return None
+        dialect, account, turned_away, limits = self._admit(asked, headers)
+        return turned_away if turned_away is not None else self._perform(asked, dialect, account, limits)
+
+    def _admit(
+        self, asked: Request, headers: Mapping[str, str]
+    ) -> tuple[str, int, Answer | None, dict[str, str]]:
+        """(dialect, account, the answer when the request goes no further, rate limit headers)."""
+        self.exchange.advance(self.clock.now())
+        dialect, account = self.gateway.identify(asked, headers)
+        if account < 0:
+            self.journal.wire(
+                "refused", {"status": self.gateway.auth_status, "method": asked.method, "path": asked.path}
+            )
+            return dialect, account, self.gateway.unknown(dialect), {}
+        limited, limits = self.gateway.admit(dialect, account)
+        if limited is not None:
+            self.journal.wire(
+                "refused", {"status": 429, "method": asked.method, "path": asked.path, "account": account}
+            )
+        return dialect, account, limited, limits
+
+    def _perform(self, asked: Request, dialect: str, account: int, limits: dict[str, str]) -> Answer:
         answer = self.gateway.perform(dialect, account, asked)
-        answer.headers.update(headers)
+        answer.headers.update(limits)
         self.dispatch_soon()
-        return respond(answer)
+        return answer
 
     async def _stream_events(
         self, request: web.BaseRequest, asked: Request, account: int, headers: dict[str, str]
