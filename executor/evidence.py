@@ -13,7 +13,7 @@ from decimal import Decimal
 
 from executor import legs, sweep
 from executor.broker import Raw, parse_time
-from executor.core.events import CashMoved, Fill, Replaced
+from executor.core.events import CashMoved, CorporateAction, Fill, Replaced
 from executor.core.modes import Mode
 from executor.core.orders import Evidence, State, evidence_of_status
 from executor.desk import Desk
@@ -50,6 +50,9 @@ class BrokerEvidence:
                 if not known:
                     await self._foreign(order)
                     return
+            if data.get("event") in sweep.CORRECTIONS:
+                await self._correct(data)
+                return
             await self._show_order(
                 order, booked=await sweep.book_update(self.desk.journal, data), event=data.get("event")
             )
@@ -84,6 +87,19 @@ class BrokerEvidence:
                 broker_filled=Decimal(order.get("filled_qty") or 0),
                 reason=event if refused and event else "",
             )
+        )
+
+    async def _correct(self, data: Raw) -> None:
+        """The broker took an execution back or changed it: booked first, then taken by the core."""
+        moved = await sweep.book_correction(self.desk.journal, data)
+        if moved is not None:
+            shares, cash = moved
+            await self._moved(data["order"]["symbol"], data["event"], shares, cash)
+
+    async def _moved(self, symbol: str, kind: str, shares: Decimal, cash: Decimal) -> None:
+        """Shares or cash moved without a fill, and the ledger has it: the name is planned anew."""
+        await self.desk.tell(
+            CorporateAction(**self.desk.day.stamp(), symbol=symbol, kind=kind, shares=shares, cash=cash)
         )
 
     async def _show_replacement(self, order: Raw) -> None:
@@ -150,6 +166,12 @@ class BrokerEvidence:
                 amount = await sweep.book_cash_activity(self.desk.journal, row)
                 if amount is not None:
                     await self.desk.tell(CashMoved(**self.desk.day.stamp(), amount=amount))
+            elif row["activity_type"] in sweep.SHARE_ACTIVITIES and await sweep.book_share_activity(
+                self.desk.journal, row
+            ):
+                kind = sweep.SHARE_ACTIVITIES[row["activity_type"]]
+                cash = Decimal(row.get("net_amount") or 0)
+                await self._moved(row["symbol"], kind, Decimal(row["qty"]), cash)
         # Entries before their legs: a leg that is not known yet would pass for a foreign order.
         for order in sorted(shown, key=lambda o: o["client_order_id"] not in self.desk.engine.orders):
             if order["client_order_id"] in self.desk.engine.orders:

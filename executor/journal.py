@@ -192,6 +192,20 @@ class Journal:
             )
         )  # fmt: skip
 
+    async def moved_by(self, reversal_id: str) -> tuple[Decimal, Decimal]:
+        """Signed shares and cash that a reversal moved, the execution that took the place included."""
+        row = (
+            await self.rows(
+                "SELECT sum(sign * qty) AS shares, -sum(sign * qty * price) AS cash FROM ("
+                "SELECT -CASE f.side WHEN 'buy' THEN 1 ELSE -1 END AS sign, f.qty, f.price FROM fill_reversal r "
+                "JOIN fill f ON f.execution_id = r.execution_id WHERE r.id = %s UNION ALL "
+                "SELECT CASE n.side WHEN 'buy' THEN 1 ELSE -1 END, n.qty, n.price FROM fill_reversal r "
+                "JOIN fill n ON n.execution_id = r.id WHERE r.id = %s) moved",
+                reversal_id, reversal_id,
+            )
+        )[0]  # fmt: skip
+        return row["shares"], row["cash"]
+
     async def record_clock_sample(
         self, source: str, offset_ms: Decimal | float, round_trip_ms: Decimal | float | None
     ) -> None:
@@ -210,6 +224,17 @@ class Journal:
                 "SELECT record_cash(%s, %s, %s, %s, %s)", self.epoch, activity_id, account, amount, memo
             )
         )
+
+    async def record_corporate_action(
+        self, activity_id: str, symbol: str, shares: Decimal, cash: Decimal, memo: str
+    ) -> bool:
+        """Book a change of shares without a trade; False if it was booked before."""
+        return bool(
+            await self.value(
+                "SELECT record_corporate_action(%s, %s, %s, %s, %s, %s)",
+                self.epoch, activity_id, symbol, shares, cash, memo,
+            )
+        )  # fmt: skip
 
     async def orders(self, *, open_only: bool) -> list[WorkingOrder]:
         """Orders as the ledger has them."""

@@ -17,6 +17,10 @@ from executor.journal import Journal
 # Activity types that move cash only → account of the counter-posting.
 CASH_ACTIVITIES = {"FEE": "fees", "CFEE": "fees", "DIV": "dividends", "INT": "interest", "PTC": "fees"}
 
+SHARE_ACTIVITIES = {"SPLIT": "split", "SSP": "split"}
+"""Activity types that change the number of shares held → what a person calls them. Others (mergers, spin-offs,
+name changes) are left to the comparison, which halts on them: they need a person."""
+
 
 def fill_key(broker_order_id: str, cumulative_qty: str | Decimal) -> str:
     """The one key of an execution, equal for every channel."""
@@ -50,17 +54,33 @@ async def book_fill_activity(
     return (key, qty, price) if fresh else None
 
 
-async def book_correction(journal: Journal, data: Raw) -> bool:
-    """Book a ``trade_bust`` or ``trade_correct`` update by the broker's execution id; False if it is known.
+CORRECTIONS = frozenset({"trade_bust", "trade_correct"})
 
-    The engine's book must be read anew from the ledger after it: shares, cash and the order's fills changed.
+
+async def book_correction(journal: Journal, data: Raw) -> tuple[Decimal, Decimal] | None:
+    """Book a ``trade_bust`` or ``trade_correct`` update by the broker's execution id.
+
+    Returns the signed shares and the cash it moved, or None if it is known already.
     """
     event, execution = data["event"], data["execution_id"]
     key = f"{event}:{execution}:{data.get('timestamp') or data.get('at') or ''}"
     if event == "trade_bust":
-        return await journal.reverse_fill(key, execution, "trade_bust")
-    qty, price = Decimal(data["qty"]), Decimal(data["price"])
-    return await journal.correct_fill(key, execution, qty, price, "trade_correct")
+        fresh = await journal.reverse_fill(key, execution, "trade_bust")
+    else:
+        qty, price = Decimal(data["qty"]), Decimal(data["price"])
+        fresh = await journal.correct_fill(key, execution, qty, price, "trade_correct")
+    return await journal.moved_by(key) if fresh else None
+
+
+async def book_share_activity(journal: Journal, row: Raw) -> bool:
+    """Book a split by its activity id; False if it is known."""
+    return await journal.record_corporate_action(
+        row["id"],
+        row["symbol"],
+        Decimal(row["qty"]),
+        Decimal(row.get("net_amount") or 0),
+        row["activity_type"],
+    )
 
 
 async def book_cash_activity(journal: Journal, row: Raw) -> Decimal | None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
+import requests
 from rehearsal import WEIGHTS, environment, executor, prepare, to_the_close, venue
 from sqlalchemy import text
 from test_session import (
@@ -13,6 +16,7 @@ from test_session import (
     SPEED,
     Broker,
     assert_equal_to_the_broker,
+    rows,
     wait_for,
     wait_until_traded,
 )
@@ -86,3 +90,41 @@ def test_a_misbehaving_broker_costs_neither_a_fill_nor_an_order(
         ).all()
     assert mode == "READY"
     assert doubled == [], "no target was bought twice"
+
+
+def test_an_execution_taken_back_or_corrected_is_followed_to_the_cent(ledger: Ledger, tmp_path: Path) -> None:
+    with ledger.session() as session:
+        prepare(session, tmp_path, {"AAPL": "0.08", "KO": "0.06"})
+    with venue("--cash", "1000000", *LATE, speed=SPEED) as ready:
+        run = executor("run", "--until-close", env=environment(ready, ledger, tmp_path), cwd=tmp_path)
+        broker = Broker(ready)
+        wait_until_traded(ledger)
+        before = broker.positions()["AAPL"]
+        act(ready, {"kind": "bust_execution", "symbol": "AAPL"})
+        act(ready, {"kind": "correct_execution", "symbol": "KO", "price": "60.00"})
+        wait_for(
+            lambda: len(rows(ledger, "SELECT 1 FROM ledger.fill_reversal")) == 2, "both are in the ledger"
+        )
+        to_the_close(ready)
+        _, err = run.communicate(timeout=DEADLINE_S)
+        assert run.returncode == 0, err
+        assert broker.positions().get("AAPL", 0) < before
+        positions = rows(ledger, "SELECT symbol, qty FROM ledger.v_positions")
+        assert {r["symbol"]: r["qty"] for r in positions if r["qty"]} == broker.positions()
+        cash = rows(ledger, "SELECT sum(amount_usd) AS usd FROM ledger.v_cash")[0]["usd"]
+        assert abs(cash - Decimal(broker.get("/account")["cash"])) < Decimal("0.01")
+    assert {r["kind"] for r in rows(ledger, "SELECT kind FROM ledger.alert")} >= {
+        "fill_reversed",
+        "fill_corrected",
+    }
+
+
+def act(ready: dict[str, Any], fault: dict[str, str]) -> None:
+    """Make the venue do something now, over its control address."""
+    answer = requests.post(
+        f"{ready['control_url']}/faults",
+        headers={"Authorization": f"Bearer {ready['control_token']}"},
+        json=fault,
+        timeout=5,
+    )
+    assert answer.ok, answer.text
