@@ -11,6 +11,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -18,6 +19,8 @@ import pytest
 from sql.ledger import Ledger
 from sql.migrate import upgrade
 from sql.server import embedded_url, external_url, libpq_url, stop_embedded
+
+ROOM_BYTES = 1_500_000_000
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -39,7 +42,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 def ledger_template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a migrated, empty replay ledger that the others are copied from."""
     given = os.environ.get("SALLYPORT_TEST_DATABASE_URL")
-    folder = tmp_path_factory.mktemp("ledger")
+    folder = _fast_folder() or tmp_path_factory.mktemp("ledger")
     url = external_url(given) if given else embedded_url(folder)
     name = f"template_{uuid.uuid4().hex[:8]}"
     with psycopg.connect(libpq_url(url), autocommit=True) as connection:
@@ -54,6 +57,30 @@ def ledger_template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             connection.execute(f"DROP DATABASE {name}")
     else:
         stop_embedded(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _fast_folder() -> Path | None:
+    """A folder in memory, if there is room: a database a test means two checkpoints a test.
+
+    The server's settings stay what they are, and memory outlives the processes that are killed in it: what
+    dies with a process, and what does not, is the same there as on disk. A loss of power no test shows.
+    """
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK) or shutil.disk_usage(memory).free < ROOM_BYTES:
+        return None
+    folder = Path(tempfile.mkdtemp(prefix="sallyport-tests-", dir=memory))
+    folder.chmod(0o755)  # under root the server runs as another user
+    return folder
+
+
+@pytest.fixture
+def server_folder(tmp_path: Path) -> Iterator[Path]:
+    """Where a test may make a server of its own: in memory, or else on disk."""
+    folder = _fast_folder()
+    yield folder or tmp_path
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

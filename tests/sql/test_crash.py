@@ -21,13 +21,27 @@ from standing_book import StandingBook
 
 from sql import audit
 from sql.ledger import Ledger
+from sql.migrate import upgrade
 from sql.rebuild import compare
 from sql.server import libpq_url
 
 SERVE = (
-    "import sys; from pathlib import Path; from sql.ledger import open_ledger;"
-    "l = open_ledger(Path(sys.argv[1]), None, 'replay'); print(l.url, flush=True); input()"
+    "import sys; from pathlib import Path; from sql.server import embedded_url;"
+    "print(embedded_url(Path(sys.argv[1])), flush=True); input()"
 )
+WRITE = """
+import json, sys, uuid, psycopg
+url, epoch, order, first = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3]), int(sys.argv[4])
+with psycopg.connect(url, autocommit=True, options="-c search_path=ledger") as connection:
+    for leg in range(first, first + 100_000):
+        mine = order | {"client_order_id": f"sp-{uuid.uuid4().hex}", "leg": leg}
+        connection.execute("SELECT place(%s, %s::jsonb)", (epoch, json.dumps(mine)))
+        print("orders", mine["client_order_id"], flush=True)
+        connection.execute(
+            "SELECT record_fill(%s, %s, %s, 1, 1, now(), 'stream')", (epoch, f"fill-{leg}", mine["client_order_id"])
+        )
+        print("fill", f"fill-{leg}", flush=True)
+"""
 ACKNOWLEDGED_EACH_ROUND = 60
 ROUNDS = 3
 
@@ -79,13 +93,14 @@ def write_until_killed(
         return
 
 
-def test_nothing_acknowledged_is_lost_when_postgres_is_killed_again_and_again(tmp_path: Path) -> None:
-    process, url = serve(tmp_path)
+def test_nothing_acknowledged_is_lost_when_postgres_is_killed_again_and_again(server_folder: Path) -> None:
+    process, url = serve(server_folder)
     book: Any = None
     acknowledged: list[tuple[str, str]] = []
     for round_ in range(ROUNDS):
         ledger = Ledger(url)
         if book is None:
+            upgrade(ledger.engine, environment="replay")
             book = StandingBook(ledger)
         mine: list[tuple[str, str]] = []
         enough = threading.Event()
@@ -96,7 +111,7 @@ def test_nothing_acknowledged_is_lost_when_postgres_is_killed_again_and_again(tm
         for writer in writers:
             writer.start()
         assert enough.wait(60)
-        kill_postgres(tmp_path)
+        kill_postgres(server_folder)
         for writer in writers:
             writer.join(30)
             assert not writer.is_alive()
@@ -104,7 +119,7 @@ def test_nothing_acknowledged_is_lost_when_postgres_is_killed_again_and_again(tm
         ledger.close()
         process.kill()
         process.wait()
-        process, url = serve(tmp_path)
+        process, url = serve(server_folder)
         ledger = Ledger(url)
         with ledger.session() as session:
             there = {
@@ -125,4 +140,41 @@ def test_nothing_acknowledged_is_lost_when_postgres_is_killed_again_and_again(tm
         ledger.close()
     assert len(acknowledged) >= ROUNDS * ACKNOWLEDGED_EACH_ROUND
     process.communicate("\n")
-    assert not (tmp_path / "postgres/postmaster.pid").exists()
+    assert not (server_folder / "postgres/postmaster.pid").exists()
+
+
+def test_nothing_acknowledged_is_lost_when_writers_are_killed_again_and_again(ledger: Ledger) -> None:
+    book = StandingBook(ledger)
+    order = json.dumps(book.order(qty="1", limit_price="1"))
+    acknowledged: set[tuple[str, ...]] = set()
+    for round_ in range(3):
+        writers = [
+            subprocess.Popen(
+                [sys.executable, "-c", WRITE, libpq_url(ledger.url), str(book.epoch), order, str(1_000 * (2 * round_ + n + 1))],
+                stdout=subprocess.PIPE, text=True,
+            )
+            for n in range(2)
+        ]  # fmt: skip
+        for writer in writers:
+            assert writer.stdout is not None
+            lines = [writer.stdout.readline() for _ in range(7 + round_)]
+            writer.kill()  # in the middle of whatever it does now
+            lines += writer.stdout.read().splitlines(keepends=True)
+            writer.wait()
+            acknowledged |= {tuple(line.split()) for line in lines if line.endswith("\n")}
+        with ledger.session() as session:
+            session.execute(  # what a killed writer had begun is over before anything is counted
+                text("SELECT FROM ledger.book FOR UPDATE")
+            )
+            there = {
+                ("orders", c)
+                for c in session.execute(text("SELECT client_order_id FROM ledger.orders")).scalars()
+            }
+            there |= {
+                ("fill", k) for k in session.execute(text("SELECT execution_id FROM ledger.fill")).scalars()
+            }
+        assert acknowledged <= there, "an acknowledged write is gone"
+        with ledger.session() as session:
+            assert audit.verify(session).ok
+        with ledger.session() as session:
+            assert compare(session)[1] == []

@@ -7,13 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
+from sql import audit
 from sql.errors import LedgerError, LedgerUnreachable
 from sql.ledger import open_ledger
 from sql.server import external_url, ledger_url, redacted, stop_embedded
 
-OPEN = "from pathlib import Path; from sql.ledger import open_ledger; import sys;" \
-       "l = open_ledger(Path(sys.argv[1]), None, 'replay'); print('ready', flush=True); {}"  # fmt: skip
+OPEN = "from pathlib import Path; from sql.server import embedded_url; import sys;" \
+       "embedded_url(Path(sys.argv[1])); print('ready', flush=True); {}"  # fmt: skip
 
 
 def _process(folder: Path, then: str) -> subprocess.Popen[str]:
@@ -29,47 +31,48 @@ def _running(folder: Path) -> bool:
     return (folder / "postgres/postmaster.pid").exists()
 
 
-def test_several_processes_share_it_and_the_last_one_stops_it(tmp_path: Path) -> None:
-    first = _process(tmp_path, "input()")
-    second = _process(tmp_path, "input()")
+def test_several_processes_share_it_and_the_last_one_stops_it(server_folder: Path) -> None:
+    first = _process(server_folder, "input()")
+    second = _process(server_folder, "input()")
     assert first.stdout is not None
     assert second.stdout is not None
     assert first.stdout.readline() == "ready\n"
     assert second.stdout.readline() == "ready\n"
     first.communicate("\n")
-    assert _running(tmp_path), "the second still uses it"
+    assert _running(server_folder), "the second still uses it"
     second.communicate("\n")
-    assert not _running(tmp_path)
+    assert not _running(server_folder)
 
 
-def test_a_killed_process_does_not_keep_it_running_for_ever(tmp_path: Path) -> None:
-    victim = _process(tmp_path, "input()")
+def test_a_killed_process_does_not_keep_it_running_for_ever(server_folder: Path) -> None:
+    victim = _process(server_folder, "input()")
     assert victim.stdout is not None
     victim.stdout.readline()
     victim.kill()
     victim.wait()
-    _process(tmp_path, "pass").communicate()
-    assert not _running(tmp_path)
+    _process(server_folder, "pass").communicate()
+    assert not _running(server_folder)
 
 
-def test_what_was_recorded_is_there_after_a_restart(tmp_path: Path) -> None:
-    from sqlalchemy import text
-
-    write = "s = l.session(); x = s.__enter__(); from sql import audit; audit.append(x, 'K', 'r', {}); s.__exit__(None, None, None)"
-    assert _process(tmp_path, write).wait() == 0
-    ledger = open_ledger(tmp_path, None, "replay")
+def test_what_was_recorded_is_there_after_a_restart(server_folder: Path) -> None:
+    ledger = open_ledger(server_folder, None, "replay")
+    with ledger.session() as session:
+        audit.append(session, "K", "r", {})
+    ledger.close()
+    assert stop_embedded(server_folder)
+    ledger = open_ledger(server_folder, None, "replay")
     with ledger.session() as session:
         assert session.execute(text("SELECT kind FROM ledger.audit_log")).scalar_one() == "K"
     ledger.close()
-    assert stop_embedded(tmp_path)
-    assert not stop_embedded(tmp_path)
+    assert stop_embedded(server_folder)
+    assert not stop_embedded(server_folder)
 
 
-def test_one_ledger_has_one_environment(tmp_path: Path) -> None:
-    open_ledger(tmp_path, None, "replay").close()
+def test_one_ledger_has_one_environment(server_folder: Path) -> None:
+    open_ledger(server_folder, None, "replay").close()
     with pytest.raises(LedgerError, match="for environment 'replay', but 'live'"):
-        open_ledger(tmp_path, None, "live")
-    stop_embedded(tmp_path)
+        open_ledger(server_folder, None, "live")
+    stop_embedded(server_folder)
 
 
 def test_a_server_that_is_not_there_is_named_without_its_password(tmp_path: Path) -> None:
