@@ -120,7 +120,8 @@ def read_rules(words: list[str]) -> Rules:
         raise VenueError(f"--rule cannot be read: {reason}") from None
     for name, allowed in (("fills", ("strict", "paper")), ("replace_qty", ("total", "remainder")),
                           ("wash_trade_status", (403, 422)), ("luld_tier", (1, 2)),
-                          ("day_end", ("expired", "done_for_day")), ("halted_orders", ("working", "suspended"))):  # fmt: skip
+                          ("day_end", ("expired", "done_for_day")), ("halted_orders", ("working", "suspended")),
+                          ("update_frames", ("binary", "text"))):  # fmt: skip
         if getattr(rules, name) not in allowed:
             raise VenueError(
                 f"--rule {name} takes {' or '.join(map(str, allowed))}, not {getattr(rules, name)}"

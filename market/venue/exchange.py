@@ -48,7 +48,8 @@ class Rules:
     any size at the quote, a random part one time in ten). `straddle_pause_s`: seconds of a straddle state after which
     the listing exchange pauses, 0 for never. `breaker_names`: a market of fewer names without SPY has no breakers.
     `day_end`: what a day order becomes at the close, "expired" or "done_for_day". `halted_orders`: what orders are
-    during a halt, "working" or "suspended".
+    during a halt, "working" or "suspended". `overnight`: whether there is a session from 20:00 to 4:00. `update_frames`:
+    whether the trading socket sends its JSON in "binary" frames, as the paper service does, or in "text".
     """
 
     participation: float = 0.10
@@ -69,6 +70,7 @@ class Rules:
     day_end: str = "expired"
     halted_orders: str = "working"
     overnight: bool = True
+    update_frames: str = "binary"
 
 
 @dataclass(slots=True)

@@ -62,11 +62,9 @@ class SocketServer:
 
     async def _trading(self, request: web.BaseRequest) -> web.StreamResponse:
         server = self._server
-        talker = TradingConnection(
-            server.credentials.account,
-            msgpack=request.headers.get("Content-Type", "") == "application/msgpack",
-        )
-        client = Client(talker, binary=True)
+        packed = request.headers.get("Content-Type", "") == "application/msgpack"
+        talker = TradingConnection(server.credentials.account, msgpack=packed)
+        client = Client(talker, binary=packed or server.exchange.rules.update_frames == "binary")
         server.trading_clients[talker] = client
         server.journal.wire("open", {"socket": "trading", "client": client.number})
         try:

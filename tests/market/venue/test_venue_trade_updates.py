@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +12,7 @@ import websockets
 from alpaca.trading.models import TradeUpdate
 from venue_clients import Wire
 
+from market.venue.exchange import Rules
 from market.venue.rehearsal import RehearsalVenue
 
 
@@ -142,3 +144,18 @@ def test_words_that_mean_nothing_are_answered_and_end_badly(venue: RehearsalVenu
 
     odd, nonsense = asyncio.run(talk())
     assert odd["stream"] == nonsense["stream"] == "error"
+
+
+def test_the_rule_sends_the_updates_in_text_frames(start_venue: Callable[..., RehearsalVenue]) -> None:
+    venue = start_venue(rules=Rules(update_frames="text"))
+    address = venue.address
+
+    async def talk() -> Any:
+        async with websockets.connect(address["trading_stream_url"], proxy=None) as socket:
+            keys = {"key_id": address["key_id"], "secret_key": address["secret_key"]}
+            await socket.send(json.dumps({"action": "authenticate", "data": keys}))
+            return await asyncio.wait_for(socket.recv(), 5)
+
+    frame = asyncio.run(talk())
+    assert isinstance(frame, str)
+    assert json.loads(frame)["data"]["status"] == "authorized"
