@@ -308,7 +308,7 @@ def main() -> None:
                     f"orders accepted over HTTP, {clients} connection(s)",
                     value,
                     floor,
-                    f"venue {cpu:.0%} of a core",
+                    f"venue {cpu:.0%} of a core, {cpu / value * 1e6:.0f} us each",
                 )
             (updates, orders), cpu = measured(process, lambda: updates_a_second(line, headers))
             row(
