@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help demo test check format bench lock clean
+.PHONY: help demo test check format bench bench-validation simulate mutants lock clean
 .DEFAULT_GOAL := help
 
 help:  ## what there is
@@ -38,6 +38,15 @@ format: $(READY)  ## format and sort imports
 
 bench: $(READY)  ## benchmarks; each prints ratios against a named baseline of the same run
 	@for file in bench/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+bench-validation: $(READY)  ## fault detection: recall and false alarms by class on labelled data, and its speed
+	@$(BIN)/python bench/validation.py
+
+simulate: $(READY)  ## the real core through ten thousand seeded days of faults; SEEDS=n for fewer
+	@$(BIN)/executor simulate --seeds $(or $(SEEDS),10000) --jobs 2
+
+mutants: $(READY)  ## break every limit's code in every way known: each must fail a test
+	@$(BIN)/python tests/executor/mutants.py
 
 lock:  ## rewrite requirements.lock from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra slow --extra dev --universal --python-version 3.11 \

@@ -35,6 +35,7 @@ from executor.message_log import MessageLog
 from executor.reconcile import Reconciliation
 from executor.replay.recorder import record
 from executor.settings import Settings
+from executor.wake import Wake
 from sql.anchors import places
 
 TIMER_S = 0.1
@@ -68,6 +69,7 @@ class Executor:
         self.say = say
         self.clock = MarketClock(settings.clock_rate)
         self.day = MarketDay(self.clock)
+        self.wake = Wake(url)
         # Intervals are market intervals, never shorter than what one request budget can bear.
         rate = settings.clock_rate
         self.sweep_s = max(2.0, 20.0 / rate)
@@ -117,6 +119,7 @@ class Executor:
         )
         await self.anchors.check()
         await self.journal.release(recovery.identity(self.settings))
+        await self.journal.keep_raw()
         await self.anchors.write("takeover")
         for name in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(name, self._stop.set)
@@ -148,6 +151,7 @@ class Executor:
                 "sweep": self._sweep_loop(),
                 "marks": self._mark_loop(),
                 "health": self.health.loop(),
+                "wake": self.wake.loop(),
                 "anchors": self.anchors.loop(),
             }
             tasks += [asyncio.create_task(self._guard(job, name)) for name, job in jobs.items()]
@@ -274,7 +278,7 @@ class Executor:
         seen = (self.engine.mode, self.engine.killed, self.engine.flatten)
         beats, kill_file_seen = 0, False
         while True:
-            await asyncio.sleep(HEARTBEAT_S)
+            await self.wake.wait(HEARTBEAT_S)
             beats += 1
             asked_ns = self.clock.now_ns()
             beat = await self.journal.heartbeat(self.clock.now(), self.feed.age_ms())
@@ -310,8 +314,8 @@ class Executor:
                     await self.desk.obey_kill_file()
                 kill_file_seen = present
                 await self.feed.look()
-                if self.engine.batch_finished and beat.mode in (Mode.READY, Mode.REDUCING):
-                    await self.batches.claim()
+            if self.engine.batch_finished and beat.mode in (Mode.READY, Mode.REDUCING):
+                await self.batches.claim()
 
     async def _sweep_loop(self) -> None:
         last_reconciled = self.clock.now_ns()
