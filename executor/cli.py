@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from executor.backtest_cli import backtest
 from executor.book_cli import book_app
 from executor.record_cli import approvers_app, audit_app, ledger_app, limits_app
 from executor.replay_cli import replay
@@ -465,6 +466,7 @@ def signals_submit(
 
 # ---------------------------------------------------------------- ledger, audit, limits, approvers
 
+app.command()(backtest)
 app.command()(replay)
 app.command()(simulate)
 app.add_typer(book_app)

@@ -1,0 +1,1 @@
+"""The live core on historical bars: its trades, limits and breakers are those of live."""
