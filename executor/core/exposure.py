@@ -301,9 +301,10 @@ class Exposure:
             line.pending = False
             change = line.signed - line.counted_signed
             if change != 0.0 and tail_risk is not None:
-                tail_risk.move(line.column, change)
                 if only and expected is not None and expected[0] is line and expected[1] == change:
-                    tail_risk.expect(expected[2])
+                    tail_risk.take(expected[2])
+                else:
+                    tail_risk.move(line.column, change)
             more_high, more_low = line.high - line.counted_high, line.low - line.counted_low
             high, low = self.factor_high, self.factor_low
             for k, loading in enumerate(line.loadings):
@@ -376,25 +377,28 @@ def _count_orders(line: Line) -> float:
     Orders of which the broker fills one or the other count once, at the larger: the legs of one entry, and
     an order with the one that replaces it.
     """
-    for cid in [cid for cid, order in line.orders.items() if not order.is_open]:
-        del line.orders[cid]
+    orders = line.orders
+    for cid in [cid for cid, order in orders.items() if not order.is_open]:
+        del orders[cid]
     alternatives: dict[tuple[str, str], float] = {}
     open_usd = 0.0
-    for cid, order in line.orders.items():
+    for cid, order in orders.items():
         left, price = float(order.remaining), float(order.worst_price or order.limit_price)
         line.top = max(line.top, price)
-        replaced = order.replaces_client_order_id
-        key = order.parent_client_order_id or (replaced if replaced in line.orders else None) or cid
-        counted = alternatives.get((key, order.side), 0.0)
-        more = left - counted
-        if more <= 0.0:
-            continue
-        alternatives[key, order.side] = left
+        if len(orders) > 1:
+            replaced = order.replaces_client_order_id
+            key = (
+                order.parent_client_order_id or (replaced if replaced in orders else None) or cid,
+                order.side,
+            )
+            counted = alternatives.get(key, 0.0)
+            alternatives[key] = max(left, counted)
+            left = max(left - counted, 0.0)
         if order.side == "buy":
-            line.buys += more
+            line.buys += left
         else:
-            line.sells += more
-        open_usd += more * price
+            line.sells += left
+        open_usd += left * price
     return open_usd
 
 

@@ -126,7 +126,8 @@ class Gate:
         try:
             taken = [measure(order, bounds) for measure in self._measures]
             for bound, _, after in taken:
-                if not after <= bound * ROUNDING:  # a value that is no number is not within
+                # A value that is no number is not within.
+                if not after <= bound and not after <= bound * ROUNDING:
                     break
             else:
                 reason = "reduces the position" if reducing else "within every limit"

@@ -56,6 +56,7 @@ class TailRisk:
         self._rows = list(np.ascontiguousarray(returns.T))
         self.scenarios = returns.shape[0]
         self.pnl: Floats = np.zeros(self.scenarios)
+        self._candidate: Floats = np.empty(self.scenarios)
         self._scratch: Floats = np.empty(self.scenarios)
         self._present: Tail | None = None
         self._levels = tuple(
@@ -83,14 +84,17 @@ class TailRisk:
             self._present = self._measure()
         return self._present
 
-    def expect(self, tail: Tail) -> None:
-        """Take over what :meth:`after` gave for a change that has now been moved, bit for bit."""
+    def take(self, tail: Tail) -> None:
+        """Book the very change that :meth:`after` was last asked about, and what it answered."""
+        self.pnl, self._candidate = self._candidate, self.pnl
         self._present = tail
 
     def after(self, column: int, change_usd: float) -> Tail:
         """Of the book if one position's value changed; the book stays as it is."""
-        np.multiply(self._rows[column], change_usd, self._scratch)
-        np.add(self.pnl, self._scratch, self._scratch)
+        candidate = self._candidate
+        np.multiply(self._rows[column], change_usd, candidate)
+        np.add(self.pnl, candidate, candidate)
+        self._scratch[:] = candidate
         return self._measure()
 
     def _measure(self) -> Tail:
