@@ -87,7 +87,9 @@ class UpdateStream(TradingStream):  # type: ignore[misc]  # the SDK ships no typ
     async def _consume(self) -> None:
         while self._stop_stream_queue.empty():
             try:
-                frame = await asyncio.wait_for(self._ws.recv(), 5)
+                # Not wait_for: before Python 3.12 it swallows a cancel that comes together with a frame.
+                async with asyncio.timeout(5):
+                    frame = await self._ws.recv()
             except TimeoutError:
                 continue
             body = frame if isinstance(frame, bytes) else frame.encode()

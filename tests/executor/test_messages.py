@@ -328,6 +328,37 @@ def test_a_frame_that_cannot_be_kept_ends_the_executor_and_is_not_acted_on(tmp_p
     assert [str(f) for f in failures] == ["neither"]
 
 
+@pytest.mark.parametrize("beats", range(4))
+def test_a_cancel_that_comes_with_a_frame_still_ends_the_stream(beats: int) -> None:
+    """Or the executor waits for this task for ever when it ends in the middle of a busy stream."""
+
+    async def listen() -> bool:
+        arrived: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+        class Socket:
+            async def recv(self) -> bytes:
+                return await arrived if not arrived.done() else await asyncio.Event().wait() or b""
+
+        async def take(raw: Any) -> None:
+            pass
+
+        broker = broker_at("http://127.0.0.1:1", [])
+        stream = broker.trade_updates(take, lambda error: None)
+        stream._ws = Socket()
+        task = asyncio.create_task(stream._consume())
+        for _ in range(5):
+            await asyncio.sleep(0)  # until it waits for a frame
+        arrived.set_result(frame())
+        for _ in range(beats):
+            await asyncio.sleep(0)  # the frame is on its way
+        task.cancel()
+        done, _ = await asyncio.wait({task}, timeout=1)
+        broker.close()
+        return bool(done)
+
+    assert asyncio.run(listen())
+
+
 def test_a_message_has_its_id_from_its_arrival_on() -> None:
     one, two = BrokerMessage("rest", "in", b""), BrokerMessage("rest", "in", b"")
     assert one.message_id != two.message_id
