@@ -166,9 +166,11 @@ class Executor:
             await self._emergency(error)
             raise
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            # Again until they are done: before Python 3.12 wait_for swallows a cancel that comes with its result.
+            while pending := [task for task in tasks if not task.done()]:
+                for task in pending:
+                    task.cancel()
+                await asyncio.wait(pending, timeout=0.5)
             await self.feed.close()
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(updates.close(), 2)
