@@ -10,7 +10,6 @@ beside pandas doing the same.
 from __future__ import annotations
 
 import argparse
-import resource
 import subprocess
 import sys
 import tempfile
@@ -264,7 +263,9 @@ def print_speed(path: Path) -> None:
     if not path.exists():
         print(f"no {path}: speed is not measured")
         return
-    print("\nspeed                                                rows   seconds   peak MB")
+    print(
+        "\nspeed                                                rows   seconds  (processor, whole run)   peak MB"
+    )
     ours = timed("whole", path)
     baseline = timed("pandas", path)
     print(
@@ -276,7 +277,10 @@ def print_speed(path: Path) -> None:
 def timed(what: str, path: Path) -> tuple[int, float]:
     command = [sys.executable, __file__, "--measure", what, "--reference", str(path)]
     said = subprocess.run(command, check=True, capture_output=True, text=True, cwd=HERE).stdout.split("\t")
-    print(f"{said[0]:45} {int(said[1]):12,} {float(said[2]):9.2f} {float(said[3]):9.0f}", flush=True)
+    print(
+        f"{said[0]:45} {int(said[1]):12,} {float(said[2]):9.2f} {float(said[3]):23.1f} {float(said[4]):9.0f}",
+        flush=True,
+    )
     return int(said[1]), float(said[2])
 
 
@@ -295,8 +299,13 @@ def measure(what: str, path: Path) -> None:
         )
     else:
         label, rows, seconds = one_day(path)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{label}\t{rows}\t{seconds}\t{peak}")
+    # Not getrusage: a child's peak there begins with its parent's.
+    peak = next(
+        int(line.split()[1]) / 1024
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith("VmHWM")
+    )
+    print(f"{label}\t{rows}\t{seconds}\t{time.process_time()}\t{peak}")
 
 
 def one_day(path: Path) -> tuple[str, int, float]:

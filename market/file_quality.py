@@ -14,7 +14,7 @@ from market.drops import DROP_CHECKS, Drop, check_feed, judge_drop, read_drop
 from market.errors import IngestError
 from market.findings import one_finding, worst_first
 from market.ingest import read_delivery
-from market.intraday import canonical_intraday, intraday_kind
+from market.intraday import canonical_intraday, intraday_kind, with_names
 from market.intraday_quality import INTRADAY_CHECKS, check_bars, check_quotes, check_trades
 from market.quality import CHECKS, check_prices
 from market.vendor_checks import VENDOR_CHECKS, compare_vendors
@@ -72,6 +72,7 @@ def _judge(path: Path, as_of: date | None, reference: pl.DataFrame | None, befor
         prices = _daily(newest)
         findings = [check_feed(raw), _with_reference(prices, as_of, reference)]
         return Judged("feed", raw.height, prices["symbol"].n_unique(), worst_first(pl.concat(findings)))
+    raw = with_names(raw, path) if raw is not None else None
     kind = intraday_kind(raw) if raw is not None else None
     if raw is not None and kind is not None:
         rows = canonical_intraday(raw)

@@ -30,6 +30,15 @@ _NUMBERS: dict[str, tuple[str, ...]] = {
     "bid_size": ("bid_size", "bs"),
     "ask_size": ("ask_size", "as"),
 }
+_OFFSET = r"[+-]\d\d:?\d\d$"
+_FORMS = (
+    "%Y-%m-%d %H:%M:%S%.f",
+    "%Y-%m-%d %H:%M",
+    "%Y%m%d %H:%M:%S",
+    "%Y%m%d %H:%M",
+    "%m/%d/%Y %H:%M:%S",
+    "%m/%d/%Y %H:%M",
+)
 _TEXTS = ("exchange", "cond", "suspicious")
 KINDS: dict[str, tuple[str, ...]] = {
     "bars": ("open", "high", "low", "close", "volume"),
@@ -46,6 +55,7 @@ def read_intraday(path: Path) -> tuple[str, pl.DataFrame]:
     raw = (
         pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path, infer_schema_length=10_000)
     )
+    raw = with_names(raw, path)
     kind = intraday_kind(raw)
     if kind is None:
         raise IngestError(
@@ -53,6 +63,22 @@ def read_intraday(path: Path) -> tuple[str, pl.DataFrame]:
             "ts_ny, and open, high, low, close, volume or price, size or bid, ask"
         )
     return kind, canonical_intraday(raw)
+
+
+def with_names(raw: pl.DataFrame, path: Path) -> pl.DataFrame:
+    """The frame with one column of times and one of symbols: `date` and `time` joined where they come apart, and
+    the file's name for a file of one symbol."""
+    named = {name.lower(): name for name in raw.columns}
+    if "date" in named and "time" in named and "timestamp" not in named:
+        joined = (
+            pl.col(named["date"]).cast(pl.String).str.slice(0, 10)
+            + " "
+            + pl.col(named["time"]).cast(pl.String)
+        )
+        raw = raw.with_columns(joined.alias("ts_ny")).drop(named["time"])
+    if not {"symbol", "ticker", "sym"} & set(named):
+        raw = raw.with_columns(pl.lit(path.name.split(".")[0].split("_")[0].upper()).alias("symbol"))
+    return raw
 
 
 def intraday_kind(raw: pl.DataFrame) -> str | None:
@@ -73,7 +99,12 @@ def _time_column(raw: pl.DataFrame) -> str | None:
             kind = raw[named[wanted]].dtype
             # A column of midnights is a date by another name: those are daily bars.
             clock = isinstance(kind, pl.Datetime) and int((raw[named[wanted]].dt.time() != time(0)).sum()) > 0
-            if clock or (kind == pl.String and raw[named[wanted]].str.contains(":").sum() > 0.5 * raw.height):
+            since = kind.is_integer() and float(raw[named[wanted]].abs().median() or 0) > 1e9  # type: ignore[arg-type]
+            if (
+                clock
+                or since
+                or (kind == pl.String and raw[named[wanted]].str.contains(":").sum() > 0.5 * raw.height)
+            ):
                 return named[wanted]
     return None
 
@@ -87,13 +118,7 @@ def canonical_intraday(raw: pl.DataFrame) -> pl.DataFrame:
         raise IngestError(
             f"no columns of symbols and times (found: {', '.join(raw.columns[:12])}); name them symbol and ts_utc"
         )
-    at = pl.col(stamp)
-    if raw[stamp].dtype == pl.String:
-        at = at.str.to_datetime(strict=False, time_unit="us")
-    zone = getattr(raw.select(at).to_series().dtype, "time_zone", None)
-    if zone is None:
-        naive = "UTC" if "utc" in stamp.lower() or stamp.lower() == "at" else "America/New_York"
-        at = at.dt.replace_time_zone(naive, ambiguous="earliest", non_existent="null")
+    at = _times(raw[stamp])
     numbers = {
         name: next((named[spelling] for spelling in spellings if spelling in named), None)
         for name, spellings in _NUMBERS.items()
@@ -101,7 +126,7 @@ def canonical_intraday(raw: pl.DataFrame) -> pl.DataFrame:
     return (
         raw.select(
             pl.col(symbol).cast(pl.String).alias("symbol"),
-            at.dt.convert_time_zone("UTC").dt.cast_time_unit("us").alias("at"),
+            at.alias("at"),
             *(
                 pl.col(source).cast(pl.Float64, strict=False).alias(name)
                 for name, source in numbers.items()
@@ -112,6 +137,33 @@ def canonical_intraday(raw: pl.DataFrame) -> pl.DataFrame:
         .with_row_index("delivered")
         .sort("symbol", "at", maintain_order=True)
     )
+
+
+def _times(stamps: pl.Series) -> pl.Series:
+    """Aware UTC, in microseconds: from times, texts of the usual forms, or numbers since 1970 in whatever
+    unit."""
+    name = stamps.name.lower()
+    if stamps.dtype.is_integer():
+        size = float(stamps.abs().median() or 0)  # type: ignore[arg-type]
+        unit = next(u for u, most in (("s", 1e11), ("ms", 1e14), ("us", 1e17), ("ns", 1e21)) if size < most)
+        at = pl.from_epoch(stamps, time_unit=unit).dt.replace_time_zone("UTC")  # type: ignore[arg-type]
+    elif stamps.dtype == pl.String:
+        text = stamps.str.strip_chars().str.replace("T", " ").str.replace("Z$", "+00:00")
+        if text.str.contains(_OFFSET).sum() > 0.5 * len(text):
+            at = text.str.to_datetime(
+                "%Y-%m-%d %H:%M:%S%.f%#z", strict=False, time_unit="us", time_zone="UTC"
+            )
+        else:
+            at = pl.Series([None] * len(text), dtype=pl.Datetime("us"))
+            for form in _FORMS:
+                if at.null_count():
+                    at = at.fill_null(text.str.to_datetime(form, strict=False, time_unit="us"))
+    else:
+        at = stamps
+    if getattr(at.dtype, "time_zone", None) is None:
+        zone = "UTC" if "utc" in name or name == "at" else "America/New_York"
+        at = at.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+    return at.dt.convert_time_zone("UTC").dt.cast_time_unit("us")
 
 
 @dataclass(frozen=True)

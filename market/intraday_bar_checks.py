@@ -106,7 +106,15 @@ def bad_prints(data: Sessions) -> pl.DataFrame:
     before, after = pl.coalesce("before", "after"), pl.coalesce("after", "before")
     up = pl.min_horizontal((pl.col("high") / before).log(), (pl.col("high") / after).log())
     down = pl.min_horizontal((before / pl.col("low")).log(), (after / pl.col("low")).log())
-    off = pl.max_horizontal(up, down)
+    # In a fall that goes on for minutes even the lowest bar lies beside its neighbours.
+    beside = [pl.col("close").shift(n).over(key) for n in (1, -1)]
+    sudden = pl.max_horizontal(
+        *(
+            pl.max_horizontal((pl.col("high") / close).log(), (close / pl.col("low")).log())
+            for close in beside
+        )
+    )
+    off = pl.min_horizontal(pl.max_horizontal(up, down), sudden)
     floor = pl.when("regular").then(0.01).otherwise(0.03)
     rows = rows.with_columns(
         off.alias("off"), pl.max_horizontal(12 * pl.col("usual_span"), floor).alias("bound")

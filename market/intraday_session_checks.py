@@ -108,7 +108,8 @@ def holes(data: Sessions) -> pl.DataFrame:
     """Bars missing inside regular hours, and days cut short, in names that otherwise have nearly every bar.
 
     A trading pause stops one name for five or ten minutes and the whole market for fifteen: short holes are
-    only noted.
+    only noted. So is a longer one after which the price stands elsewhere and trades heavily: that was a halt for
+    news, and no data is missing.
     """
     bar = pl.lit(data.bar_s)
     rows = data.rows.filter("regular")
@@ -126,12 +127,14 @@ def holes(data: Sessions) -> pl.DataFrame:
         .otherwise(pl.col("start_s") + bar)
         .alias("step"),
         pl.when(same).then(pl.col("at").shift(1)).otherwise(pl.col("opens")).alias("from"),
+        _resumed(same).alias("halt"),
     )
     tails = rows.group_by("symbol", "day", maintain_order=True).agg(
         pl.col("at").last().alias("from"),
         pl.col("closes").first().alias("at"),
         (pl.col("length").first() - pl.col("start_s").last()).alias("step"),
         pl.lit(True).alias("tail"),
+        pl.lit(False).alias("halt"),
     )
     days = rows.group_by("symbol", "day").agg(
         pl.len().alias("bars"), pl.col("length").first(), pl.col("step").max().alias("longest")
@@ -139,8 +142,8 @@ def holes(data: Sessions) -> pl.DataFrame:
     totals = data.rows.group_by("symbol").agg(pl.len().alias("total"))
     every = pl.concat(
         [
-            rows.select("symbol", "day", "from", "at", "step", pl.lit(False).alias("tail")),
-            tails.select("symbol", "day", "from", "at", "step", "tail"),
+            rows.select("symbol", "day", "from", "at", "step", pl.lit(False).alias("tail"), "halt"),
+            tails.select("symbol", "day", "from", "at", "step", "tail", "halt"),
         ]
     )
     gaps = (
@@ -181,14 +184,23 @@ def holes(data: Sessions) -> pl.DataFrame:
     )  # fmt: skip
     own = gaps.filter(~common)
     each = each_row(
-        own, pl.when("tail").then(pl.lit("truncated_page")).otherwise(pl.lit("missing_bars")), pl.when(short & ~pl.col("page")).then(pl.lit("note")).otherwise(pl.lit("quarantine")),
+        own, pl.when("tail").then(pl.lit("truncated_page")).otherwise(pl.lit("missing_bars")), pl.when((short | pl.col("halt")) & ~pl.col("page")).then(pl.lit("note")).otherwise(pl.lit("quarantine")),
         first=pl.col("from"), last=pl.col("at"), value=pl.col("missing"), confidence=pl.when("page").then(0.98).when(short).then(0.5).otherwise(0.85),
         action=pl.when("tail").then(pl.lit("fetch the rest: a page limit cut it")).otherwise(pl.lit("fetch the stretch again")),
         detail=pl.when(pl.col("tail") & pl.col("page")).then(text("the last {} bars of {} are missing after exactly {} rows: a page limit", "missing", "day", "total"))
-        .when("tail").then(text("the last {} bars of {} are missing", "missing", "day")).otherwise(text("{} bars are missing", "missing")),
+        .when("tail").then(text("the last {} bars of {} are missing", "missing", "day")).when("halt").then(text("{} bars are missing, and trading went on elsewhere and heavily: a halt for news", "missing"))
+        .otherwise(text("{} bars are missing", "missing")),
         evidence={"bars": pl.col("missing"), "density": pl.col("density"), "rows": pl.col("total")}, schema=INTRADAY_SCHEMA,
     )  # fmt: skip
     return pl.concat([whole, each])
+
+
+def _resumed(same: pl.Expr) -> pl.Expr:
+    """Whether a bar opens far from the close before it (in its symbol's ordinary ranges) on heavy volume."""
+    span = (pl.col("high") / pl.col("low")).log().median().over("symbol")
+    step = pl.when(same).then((pl.col("open") / pl.col("close").shift(1)).log().abs())
+    heavy = pl.col("volume") > 3 * pl.col("volume").median().over("symbol")
+    return ((step > 4 * span) & heavy).fill_null(False)
 
 
 def missing_days(data: Sessions) -> pl.DataFrame:
