@@ -29,7 +29,7 @@ PROMISED = {
     ),
     "v_fills": (
         "execution_id client_order_id symbol side qty price notional_usd filled_at booked_at source "
-        "signal_id batch_id arrival_price shortfall_usd"
+        "signal_id batch_id arrival_price shortfall_usd broker_execution_id replaces_execution_id audit_seq"
     ),
     "v_limits": ("version effective_from author reason name value tighter in_force"),
     "v_messages": (
@@ -43,11 +43,16 @@ PROMISED = {
         "client_order_id signal_id batch_id leg purpose epoch symbol side qty order_type "
         "limit_price time_in_force state filled_qty average_fill_price broker_order_id "
         "broker_status reason arrival_price expected_cost_usd decision_seq created_at updated_at "
-        "market_time is_open reserved_usd"
+        "market_time is_open reserved_usd strategy order_class stop_price trail_percent trail_price worst_price "
+        "extended_hours parent_client_order_id replaces_client_order_id"
     ),
     "v_positions": (
         "symbol qty average_price mark_price value_usd unrealised_usd realised_average_usd "
         "realised_fifo_usd open_lots updated_at"
+    ),
+    "v_reversals": (
+        "reversal_id kind reason at audit_seq execution_id broker_execution_id client_order_id symbol side qty price "
+        "replaced_by replaced_qty replaced_price"
     ),
     "v_signals": (
         "signal_id batch_id strategy session as_of symbol target_weight score contributions "
