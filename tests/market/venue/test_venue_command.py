@@ -91,15 +91,14 @@ def test_a_taken_port_is_one_line_and_exit_code_4(started: tuple[Any, dict[str, 
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_within_a_second_with_code_0(name: signal.Signals) -> None:
+def test_an_interrupt_ends_it_within_a_second_with_code_0_whoever_is_connected() -> None:
     process = command()
     assert process.stdout is not None
     line = json.loads(process.stdout.readline())
     with socket.create_connection(("127.0.0.1", int(line["rest_url"].rsplit(":", 1)[1]))):
         assert requests.get(line["rest_url"] + "/v2/clock", timeout=5).status_code == 401
         asked = time.monotonic()
-        process.send_signal(name)
+        process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=10)
     assert (process.returncode, out, err) == (0, "", "")
     assert time.monotonic() - asked < 5  # a second on an idle machine
@@ -199,8 +198,7 @@ def test_every_option_has_its_effect_in_one_run(tmp_path: Path) -> None:
         assert (nobody.status_code, nobody.json()) == (403, {"message": "forbidden."})
     finally:
         process.terminate()
-        process.wait(10)
-        process.stdout.close()
-        process.stderr.close()
+        out, err = process.communicate(timeout=10)
+    assert (process.returncode, out, err) == (0, "", "")
     header = json.loads(journal.read_text().splitlines()[0])
     assert (header["kind"], header["options"]["seed"]) == ("header", 11)

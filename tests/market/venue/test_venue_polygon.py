@@ -15,16 +15,16 @@ from venue_clients import Wire
 
 from market.venue.polygon_indicators import ema, rsi, sma
 from market.venue.polygon_reference import holiday
-from market.venue.rehearsal import RehearsalVenue
 
 DAY = "2022-12-28"
 FIXTURES = Path(__file__).parents[4] / "shared" / "data" / "reference" / "polygon_client_rest_mocks.jsonl"
 
 
 @pytest.fixture
-def vendor(venue: RehearsalVenue) -> polygon.RESTClient:
-    """The unmodified Polygon REST client on `venue`."""
-    return polygon.RESTClient(venue.address["polygon_key"], base=venue.address["polygon_rest_url"])
+def vendor(shared_wire: Wire) -> polygon.RESTClient:
+    """The unmodified Polygon REST client on the module's venue."""
+    address = shared_wire.venue.address
+    return polygon.RESTClient(address["polygon_key"], base=address["polygon_rest_url"])
 
 
 # --- indicators -------------------------------------------------------------------------------------------------
@@ -116,8 +116,9 @@ def test_what_a_stocks_plan_does_not_include_is_refused_in_the_vendors_words(
             ask()
 
 
-def test_a_bad_parameter_is_a_400(wire: Wire, venue: RehearsalVenue) -> None:
-    key = {"apiKey": venue.address["polygon_key"]}
+def test_a_bad_parameter_is_a_400(shared_wire: Wire) -> None:
+    wire = shared_wire
+    key = {"apiKey": wire.venue.address["polygon_key"]}
     for path, query in (
         ("/v1/indicators/sma/AAPL", {"window": "0"}),
         ("/v1/indicators/sma/AAPL", {"timespan": "fortnight"}),
