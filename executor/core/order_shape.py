@@ -13,6 +13,8 @@ from executor.core.pricing import tick
 FRACTION = Decimal("0.000000001")
 """Shares are counted to nine decimals."""
 ID_MAX = 48
+TYPES = frozenset({"limit", "stop", "stop_limit", "trailing_stop"})
+TIMES_IN_FORCE = frozenset({"day", "gtc", "opg", "cls"})
 
 
 def whole(qty: Decimal) -> bool:
@@ -30,74 +32,77 @@ def misshapen(order: Intent, *, short: bool, step: Decimal | None = None) -> str
 
     ``short``: it sells what is not held. ``step``: the name's own tick, where it is not the rule's.
     """
-    rules = (
-        (order.qty <= 0, "the quantity is not positive"),
-        (len(order.client_order_id or "") > ID_MAX, f"its id is longer than {ID_MAX} characters"),
-        (
-            order.order_type not in ("limit", "stop", "stop_limit", "trailing_stop"),
-            f"type {order.order_type}",
-        ),
-        (order.time_in_force not in ("day", "gtc", "opg", "cls"), f"time in force {order.time_in_force}"),
-        *_fraction_rules(order, short),
-        *_price_rules(order, step),
-        (
-            order.extended_hours
-            and (order.order_type != "limit" or order.time_in_force not in ("day", "gtc")),
-            "extended hours take limit orders for the day or until cancelled only",
-        ),
-        (
-            order.time_in_force in ("opg", "cls") and order.order_type != "limit",
-            "an auction takes limit orders only",
-        ),
-        *_class_rules(order),
-    )
-    return next((why for broken, why in rules if broken), "")
-
-
-def _fraction_rules(order: Intent, short: bool) -> tuple[tuple[bool, str], ...]:
-    fraction = not whole(order.qty)
     return (
-        (fraction and order.time_in_force != "day", "fractions of a share are for the day only"),
-        (fraction and order.order_class != "", "fractions of a share take no legs"),
-        (fraction and short, "a short sale is in whole shares"),
-        (fraction and order.qty != order.qty.quantize(FRACTION), "more than nine decimals of a share"),
+        _bad_terms(order)
+        or _bad_fraction(order, short)
+        or _bad_price(order, step)
+        or _bad_hours(order)
+        or (_bad_class(order) if order.order_class or order.take_profit or order.stop_loss else "")
     )
 
 
-def _price_rules(order: Intent, step: Decimal | None) -> tuple[tuple[bool, str], ...]:
-    legs = [leg for leg in (order.take_profit, order.stop_loss) if leg is not None]
-    prices = [
-        order.limit_price,
-        order.stop_price,
-        *(p for leg in legs for p in (leg.limit_price, leg.stop_price)),
-    ]
-    known = [p for p in prices if p is not None]
-    off = [p for p in known if p <= 0 or p % (step or tick(p))]
-    needs_stop = order.order_type in ("stop", "stop_limit") and order.stop_price is None
-    needs_trail = order.order_type == "trailing_stop" and order.trail is None
-    return (
-        (bool(off), f"price {off[0] if off else ''} is not on the tick"),
-        (needs_stop, "a stop order needs its stop price"),
-        (needs_trail, "a trailing stop needs its trail"),
-    )
+def _bad_terms(order: Intent) -> str:
+    if order.qty <= 0:
+        return "the quantity is not positive"
+    if len(order.client_order_id or "") > ID_MAX:
+        return f"its id is longer than {ID_MAX} characters"
+    if order.order_type not in TYPES:
+        return f"type {order.order_type}"
+    if order.time_in_force not in TIMES_IN_FORCE:
+        return f"time in force {order.time_in_force}"
+    return ""
 
 
-def _class_rules(order: Intent) -> tuple[tuple[bool, str], ...]:
+def _bad_fraction(order: Intent, short: bool) -> str:
+    if whole(order.qty):
+        return ""
+    if order.time_in_force != "day":
+        return "fractions of a share are for the day only"
+    if order.order_class != "":
+        return "fractions of a share take no legs"
+    if short:
+        return "a short sale is in whole shares"
+    return "more than nine decimals of a share" if order.qty != order.qty.quantize(FRACTION) else ""
+
+
+def _bad_price(order: Intent, step: Decimal | None) -> str:
+    prices = [order.limit_price, order.stop_price]
+    for leg in (order.take_profit, order.stop_loss):
+        if leg is not None:
+            prices += (leg.limit_price, leg.stop_price)
+    for price in prices:
+        if price is not None and (price <= 0 or price % (step or tick(price))):
+            return f"price {price} is not on the tick"
+    if order.order_type in ("stop", "stop_limit") and order.stop_price is None:
+        return "a stop order needs its stop price"
+    if order.order_type == "trailing_stop" and order.trail is None:
+        return "a trailing stop needs its trail"
+    return ""
+
+
+def _bad_hours(order: Intent) -> str:
+    if order.extended_hours and (order.order_type != "limit" or order.time_in_force not in ("day", "gtc")):
+        return "extended hours take limit orders for the day or until cancelled only"
+    if order.time_in_force in ("opg", "cls") and order.order_type != "limit":
+        return "an auction takes limit orders only"
+    return ""
+
+
+def _bad_class(order: Intent) -> str:
     take, stop = order.take_profit, order.stop_loss
     up = 1 if order.side == "buy" else -1
-    entry = order.limit_price
-    return (
-        (order.order_class not in ("", "bracket", "oto"), f"order class {order.order_class}"),
-        (order.order_class == "" and (take or stop) is not None, "legs need an order class"),
-        (order.order_class == "bracket" and (take is None or stop is None), "a bracket needs both legs"),
-        (order.order_class == "oto" and (take is None) == (stop is None), "an OTO needs exactly one leg"),
-        (order.order_class != "" and order.extended_hours, "legs do not work in extended hours"),
-        (
-            take is not None and (take.limit_price is None or up * (take.limit_price - entry) <= 0),
-            "the take-profit must lie beyond the entry",
-        ),
-        (
-            stop is not None and (stop.stop_price is None or up * (entry - stop.stop_price) <= 0),
-            "the stop must lie before the entry",
-        ),
-    )
+    if order.order_class not in ("", "bracket", "oto"):
+        return f"order class {order.order_class}"
+    if order.order_class == "":
+        return "legs need an order class"
+    if order.order_class == "bracket" and (take is None or stop is None):
+        return "a bracket needs both legs"
+    if order.order_class == "oto" and (take is None) == (stop is None):
+        return "an OTO needs exactly one leg"
+    if order.extended_hours:
+        return "legs do not work in extended hours"
+    if take is not None and (take.limit_price is None or up * (take.limit_price - order.limit_price) <= 0):
+        return "the take-profit must lie beyond the entry"
+    if stop is not None and (stop.stop_price is None or up * (order.limit_price - stop.stop_price) <= 0):
+        return "the stop must lie before the entry"
+    return ""
