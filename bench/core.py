@@ -2,7 +2,7 @@
 
 ``python bench/core.py [--peer PYTHON]``. The floor is fifteen bare comparisons on floats: what any gate must
 cost. ``--peer`` names a Python that has NautilusTrader: its RiskEngine (per-order notional and rate only) is
-then measured by ``bench/peer_nautilus.py`` in the same run. Single thread; every call is timed by itself,
+then measured by ``bench/peers/nautilus.py`` in the same run. Single thread; every call is timed by itself,
 so the clock's own cost (about 0.05 µs) is in each figure; the quietest of eight rounds is shown. Compare ratios between machines, not microseconds.
 
 The world: 500 names, all held, quotes moving between the orders, 1,000 scenarios, every limit on.
@@ -191,7 +191,7 @@ def main() -> None:
         show(name, timing)
     if options.peer:
         answer = subprocess.run(
-            [options.peer, str(Path(__file__).with_name("peer_nautilus.py"))], capture_output=True, text=True, check=True
+            [options.peer, str(Path(__file__).parent / "peers/nautilus.py")], capture_output=True, text=True, check=True
         )  # fmt: skip
         for name, p50, p99 in json.loads(answer.stdout.splitlines()[-1]):
             show(name, (p50, p99))
