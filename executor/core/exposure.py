@@ -17,12 +17,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import numpy as np
+
 from executor.core.book import Book
 from executor.core.events import Quote
 from executor.core.orders import WorkingOrder
 from executor.core.tail_risk import Tail, TailRisk
 from models.risk.snapshot import Floats, RiskSnapshot
 
+TOGETHER_MIN = 16
+"""From so many names on their factor sums are moved by arrays."""
 PENDING_MAX = 4
 """Names whose change waits to be moved into the scenario vector; more are moved at once."""
 REBUILD_AFTER = 100_000
@@ -130,6 +134,7 @@ class Exposure:
         self.unpriced: set[str] = set()
         self.unmodelled: set[str] = set()
         self._pending: list[Line] = []
+        self._gathering = False
         self._factor_worst: float | None = None
         self._expected: tuple[Line, float, Tail] | None = None
         self._changes = 0
@@ -167,6 +172,15 @@ class Exposure:
         line.latest, line.usable = quote, usable
         if usable:
             self.price(line, float(quote.bid), float(quote.ask))
+
+    def quotes(self, quotes: Iterable[Quote]) -> None:
+        """Many usable quotes at once: the sums that cost most are moved by all of them together."""
+        self._gathering = True
+        for quote in quotes:
+            self.quote(quote, usable=True)
+        self._gathering = False
+        if len(self._pending) > PENDING_MAX:
+            self.settle()
 
     def price(self, line: Line, bid: float, ask: float) -> None:
         """A name's newest usable bid and ask: its mark."""
@@ -276,7 +290,7 @@ class Exposure:
         if line.column >= 0 and not line.pending:
             line.pending = True
             self._pending.append(line)
-            if len(self._pending) > PENDING_MAX:
+            if len(self._pending) > PENDING_MAX and not self._gathering:
                 self.settle()
         self._changes += 1
         self._peak = max(self._peak, self.gross)
@@ -296,7 +310,7 @@ class Exposure:
         """Move what waits into the scenario vector and the factor sums."""
         pending, self._pending = self._pending, []
         tail_risk, expected = self.tail_risk, self._expected
-        only = len(pending) == 1
+        only, together = len(pending) == 1, len(pending) >= TOGETHER_MIN
         for line in pending:
             line.pending = False
             change = line.signed - line.counted_signed
@@ -305,18 +319,37 @@ class Exposure:
                     tail_risk.take(expected[2])
                 else:
                     tail_risk.move(line.column, change)
-            more_high, more_low = line.high - line.counted_high, line.low - line.counted_low
-            high, low = self.factor_high, self.factor_low
-            for k, loading in enumerate(line.loadings):
-                if loading >= 0.0:
-                    high[k] += loading * more_high
-                    low[k] += loading * more_low
-                else:
-                    high[k] += loading * more_low
-                    low[k] += loading * more_high
-            line.counted_signed, line.counted_high, line.counted_low = line.signed, line.high, line.low
+            if not together:
+                self._move_factors(line)
+            line.counted_signed = line.signed
+        if together:
+            self._move_factors_together(pending)
+        for line in pending:
+            line.counted_high, line.counted_low = line.high, line.low
         if pending:
             self._expected = self._factor_worst = None
+
+    def _move_factors(self, line: Line) -> None:
+        more_high, more_low = line.high - line.counted_high, line.low - line.counted_low
+        high, low = self.factor_high, self.factor_low
+        for k, loading in enumerate(line.loadings):
+            if loading >= 0.0:
+                high[k] += loading * more_high
+                low[k] += loading * more_low
+            else:
+                high[k] += loading * more_low
+                low[k] += loading * more_high
+
+    def _move_factors_together(self, lines: list[Line]) -> None:
+        if not self._factors or self.snapshot is None or self.snapshot.loadings is None:
+            return
+        loadings = self.snapshot.loadings[[line.column for line in lines]]
+        more_high = np.array([line.high - line.counted_high for line in lines])[:, None]
+        more_low = np.array([line.low - line.counted_low for line in lines])[:, None]
+        up = np.maximum(loadings, 0.0)
+        down = loadings - up
+        self.factor_high = (self.factor_high + (up * more_high + down * more_low).sum(axis=0)).tolist()
+        self.factor_low = (self.factor_low + (up * more_low + down * more_high).sum(axis=0)).tolist()
 
     def rebuild(self) -> None:
         """Add every sum up afresh."""

@@ -107,6 +107,9 @@ class Health:
     def turns(self, now_ns: int) -> tuple[int, str]:
         """Most turns of one name in the last ten minutes, and the name."""
         counts = [(_within(times, now_ns - TURNS_NS), symbol) for symbol, times in self._turns.items()]
+        for count, symbol in counts:
+            if not count:
+                del self._turns[symbol]
         return max(counts, default=(0, ""))
 
     def bad_model(self, at: dt.datetime) -> str:

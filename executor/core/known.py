@@ -15,7 +15,7 @@ from decimal import Decimal
 import numpy as np
 
 from executor.core import drawdown
-from executor.core.bars import quote_of
+from executor.core.bars import quote_of, quotes_of
 from executor.core.book import ZERO, Book
 from executor.core.commands import Alert, Command, EnterMode, Intent
 from executor.core.events import Bars, Batch, Quote, Timer
@@ -115,8 +115,7 @@ class Known:
     ) -> None:
         self.book = book
         self.mode = mode
-        self.killed, self.flatten = False, False
-        self.tightened_ns = 0
+        self.killed, self.flatten, self.tightened_ns = False, False, 0
         self.tripped: dict[str, str] = {}
         """Breakers that have tripped since the last re-arm, with their reasons."""
         self.doubt: Doubt | None = None
@@ -128,9 +127,10 @@ class Known:
         self.latest: dict[str, Quote] = {}
         self.quotes: dict[str, Quote] = {}
         """The last usable quote of each name; ``latest`` may be unusable, and then refuses new risk."""
+        self.values: dict[bool, Decimal | None] = {}
+        """At exit or at the mid → what the positions are worth, until a share or a price of them moves."""
         self.bars: Bars | None = None
-        self._columns: dict[str, int] = {}
-        self._bar_volume = np.zeros(0)
+        self._columns, self._bar_volume = dict[str, int](), np.zeros(0)
         self.orders: dict[str, WorkingOrder] = {o.client_order_id: o for o in orders}
         self.executions: set[str] = set()
         """Execution ids booked here: one told twice is booked once."""
@@ -183,10 +183,12 @@ class Known:
 
     def shares_moved(self, symbol: str) -> None:
         """The position in a symbol has changed."""
+        self.values.clear()
         self.exposure.refresh(symbol)
 
     def price_moved(self, quote: Quote) -> None:
         """A usable quote has come in."""
+        self.values.clear()
         self.exposure.quote(quote, usable=True)
 
     def move(self, order: WorkingOrder, evidence: Evidence) -> bool:
@@ -211,8 +213,12 @@ class Known:
             self._bar_volume = np.zeros(len(bars.symbols))
         self.bars, self.quoted_ns = bars, bars.now_ns
         self._bar_volume += np.nan_to_num(bars.volume)
-        for symbol in self.book.positions:
-            self.latest_quote(symbol)
+        held = [column for s in self.book.positions if (column := self._columns.get(s)) is not None]
+        made = [quote for quote in quotes_of(bars, held) if quote is not None]
+        for quote in made:
+            self.latest[quote.symbol] = self.quotes[quote.symbol] = quote
+        self.values.clear()
+        self.exposure.quotes(made)
 
     def volume_printed(self, symbol: str) -> int:
         """Shares printed on the tape since we have been watching, by trades and bars."""
@@ -288,7 +294,11 @@ class Known:
 
     def book_equity(self, *, at_exit: bool = False) -> Decimal | None:
         """Cash and positions at the mid, or at the side they would be closed at."""
-        return self.book.equity(self.quotes, at_exit=at_exit)
+        if at_exit not in self.values:
+            equity = self.book.equity(self.quotes, at_exit=at_exit)
+            self.values[at_exit] = None if equity is None else equity - self.book.cash
+        value = self.values[at_exit]
+        return None if value is None else self.book.cash + value
 
     @property
     def exposure_scale(self) -> Decimal:

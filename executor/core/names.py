@@ -54,6 +54,8 @@ def on_quote(known: Known, event: Quote) -> list[Command]:
         if was > 0.0 and not was * known.jump_down <= mid <= was * known.jump_up:
             _jumped(known, known.quotes[symbol], event)
         known.quotes[symbol] = event
+        if line.held:
+            known.values.clear()
         exposure.price(line, bid, ask)
     return []
 
