@@ -367,7 +367,7 @@ def intent_json(intent: Intent) -> dict[str, Any]:
         "limit_version": intent.limit_version,
         "inputs": intent.inputs.as_json(),
         "checks": {"limits": intent.checks.as_json()},
-        "cost_estimate": {name: round(usd, 6) for name, usd in intent.cost_estimate.items()},
+        "cost_estimate": intent.cost_estimate.as_json() if intent.cost_estimate is not None else {},
     }
 
 

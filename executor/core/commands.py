@@ -12,6 +12,7 @@ from executor.core.events import Quote
 from executor.core.gate import Ruling
 from executor.core.modes import Mode
 from executor.core.orders import Leg, State
+from models.cost.estimate import estimate
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +48,41 @@ class Inputs(msgspec.Struct, frozen=True):
         }
 
 
+class ExpectedCost(msgspec.Struct, frozen=True):
+    """What an order's expected cost is worked out from, when it is recorded."""
+
+    side: str
+    qty: float
+    price: float
+    spread: float
+    """Quoted, as a fraction of price."""
+    volume: float
+    """Shares a day."""
+    volatility: float
+    """Daily."""
+    day: dt.date
+
+    def as_json(self) -> dict[str, float]:
+        """USD: fees, half the quoted spread, square-root impact, their sum; and the sum in basis points."""
+        cost = estimate(
+            "buy" if self.side == "buy" else "sell",
+            self.qty,
+            self.price,
+            self.spread,
+            self.volume,
+            self.volatility,
+            self.day,
+        )
+        parts = {
+            "fees": cost.fees,
+            "spread": cost.spread,
+            "impact": cost.impact,
+            "total": cost.total,
+            "bps": cost.bps,
+        }
+        return {name: round(value, 6) for name, value in parts.items()}
+
+
 class Intent(msgspec.Struct, frozen=True, kw_only=True):
     """An order as decided, with everything it was decided on.
 
@@ -70,7 +106,8 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     limit_version: int
     inputs: Inputs
     checks: Ruling
-    cost_estimate: dict[str, float]
+    cost_estimate: ExpectedCost | None
+    """None where no volume or no price is known."""
     order_type: str = "limit"
     time_in_force: str = "day"
     strategy: str = ""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from executor.core import planner
 from executor.core.book import ZERO
-from executor.core.commands import Alert, Command, Inputs, Intent, Refuse, Reserve
+from executor.core.commands import Alert, Command, ExpectedCost, Inputs, Intent, Refuse, Reserve
 from executor.core.events import Target, Timer
 from executor.core.gate import Ruling
 from executor.core.known import Known, Work, as_order
 from executor.core.limits import Proposal
 from executor.core.order_shape import misshapen
 from executor.core.policy import Price
-from models.cost.estimate import estimate
 
 LEGS_MAX = 40
 """Orders sent for one signal at most; past it a person should look (repeated-execution throttle)."""
@@ -140,24 +139,10 @@ def _intent(
     )
 
 
-def _cost(known: Known, draft: planner.Draft, event: Timer) -> dict[str, float]:
-    """Expected cost of the order in USD: fees, half the quoted spread, square-root impact."""
+def _cost(known: Known, draft: planner.Draft, event: Timer) -> ExpectedCost | None:
     line = known.exposure.line(draft.symbol)
     if not line.volume > 0.0 or not line.mid > 0.0:
-        return {}
-    cost = estimate(
-        "buy" if draft.side == "buy" else "sell",
-        float(draft.qty),
-        line.mid,
-        (line.ask - line.bid) / line.mid,
-        line.volume,
-        line.volatility,
-        event.session_open.date(),
-    )
-    return {
-        "fees": cost.fees,
-        "spread": cost.spread,
-        "impact": cost.impact,
-        "total": cost.total,
-        "bps": cost.bps,
-    }
+        return None
+    spread = (line.ask - line.bid) / line.mid
+    day = event.session_open.date()
+    return ExpectedCost(draft.side, float(draft.qty), line.mid, spread, line.volume, line.volatility, day)

@@ -34,7 +34,8 @@ def test_targets_become_whole_share_limit_orders_through_the_far_side() -> None:
     intent = next(c.intent for c in commands if isinstance(c, Reserve))
     assert intent.limit_price == Decimal("100.07")  # 100.01 × 1.0005 = 100.060005, up to the cent
     assert intent.arrival_price == Decimal("100.00")
-    assert intent.cost_estimate["total"] > 0
+    assert intent.cost_estimate is not None
+    assert intent.cost_estimate.as_json()["total"] > 0
 
 
 def test_nothing_is_sent_before_the_ledger_has_the_intent() -> None:
