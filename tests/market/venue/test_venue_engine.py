@@ -158,6 +158,8 @@ class ExchangeMachine(RuleBasedStateMachine):
                 assert refusal.status in (403, 422)  # noqa: PT017
                 continue
             assert order.status in ("pending_new", "accepted")
+            if order.reserved:
+                assert self.exchange.entry_power(account) >= 0, "more committed than there is"
             self.settle()
 
     @rule(data=st.data(), number=st.integers(0, 1))
