@@ -12,10 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from executor.errors import InputError
+from executor.backtest.tables import read_prices
 from models.risk.snapshot import Floats
-
-COLUMNS = ("open", "high", "low", "close", "volume")
 
 
 @dataclass(frozen=True)
@@ -48,34 +46,7 @@ def load(source: str, store: Path) -> History:
 
     Raises :class:`InputError` naming the file, the column and the way out.
     """
-    import polars as pl
-
-    path = Path(source)
-    if source.startswith("ds-"):
-        path = store / f"{source}.parquet"
-    try:
-        frame = pl.read_csv(path, try_parse_dates=True) if path.suffix == ".csv" else pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise InputError(
-            f"cannot read prices from {path} ({str(error).splitlines()[0]}); give a Parquet or CSV file, or the id "
-            "of a stored data set (ds-...)"
-        ) from None
-    missing = [name for name in ("symbol", "date", *COLUMNS) if name not in frame.columns]
-    if missing:
-        raise InputError(f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(frame.columns)}")
-    frame = frame.with_columns(pl.col("symbol").cast(pl.String), pl.col("date").cast(pl.Date))
-    if "adj_close" in frame.columns:
-        factor = pl.col("adj_close") / pl.col("close")
-        frame = frame.with_columns(
-            *(pl.col(n) * factor for n in ("open", "high", "low")),
-            pl.col("adj_close").alias("close"),
-            pl.col("volume") / factor,
-        )
-    frame = frame.unique(["symbol", "date"], keep="last").sort("date", "symbol")
-    return _matrix(
-        frame["date"].to_numpy(), frame["symbol"].to_numpy().astype(str),
-        {n: frame[n].cast(pl.Float64).to_numpy() for n in COLUMNS},
-    )  # fmt: skip
+    return _matrix(*read_prices(store / f"{source}.parquet" if source.startswith("ds-") else Path(source)))
 
 
 def _matrix(dates: np.ndarray, symbols: np.ndarray, columns: dict[str, np.ndarray]) -> History:

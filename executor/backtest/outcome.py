@@ -13,6 +13,7 @@ import numpy as np
 
 from executor.backtest.history import History
 from executor.backtest.run import Day, Result
+from executor.backtest.tables import write_returns
 from executor.errors import InputError
 from models.risk.snapshot import Floats
 
@@ -108,8 +109,6 @@ def write(folder: Path, result: Result, returns: dict[str, Any], summary: dict[s
 
     Raises :class:`InputError` if the folder cannot be written.
     """
-    import polars as pl
-
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
@@ -125,8 +124,7 @@ def write(folder: Path, result: Result, returns: dict[str, Any], summary: dict[s
             out = csv.writer(file)
             out.writerow(names)
             out.writerows([getattr(t, n) for n in names] for t in result.trades)
-        frame = pl.DataFrame({n: returns[n] for n in RETURNS}, schema_overrides={"date": pl.Date})
-        frame.write_parquet(folder / "returns.parquet")
+        write_returns(folder / "returns.parquet", returns, RETURNS)
     except OSError as error:
         raise InputError(f"cannot write the result to {folder}: {error.strerror}") from None
     return [folder / n for n in ("summary.json", "equity.csv", "trades.csv", "returns.parquet")]

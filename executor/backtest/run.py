@@ -236,9 +236,9 @@ class Backtest:
         charge = self.broker.charge()
         if charge:
             self._tell(e.CashMoved(**self._stamp(), amount=charge))
-        close = self.history.close[t]
+        traded = np.isfinite(self.history.close[t]).tolist()
         for symbol in list(self.engine.book.positions):
-            if np.isfinite(close[self.columns[symbol]]):
+            if traded[self.columns[symbol]]:
                 self.missing.pop(symbol, None)
                 continue
             self.missing[symbol] = self.missing.get(symbol, 0) + 1

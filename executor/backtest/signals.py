@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from executor.backtest.history import History
+from executor.backtest.tables import read_scores
 from executor.errors import InputError
 from models.risk.snapshot import Floats
 
@@ -115,32 +116,10 @@ class Scores:
     def __init__(
         self, path: Path, *, names: int, keep: float, gross: float, single_name: float, every: int
     ) -> None:
-        import polars as pl
-
-        self.names, self.keep, self.gross, self.single_name, self.every = (
-            names,
-            keep,
-            gross,
-            single_name,
-            every,
-        )
-        try:
-            frame = (
-                pl.read_parquet(path)
-                if path.suffix == ".parquet"
-                else pl.read_csv(path, try_parse_dates=True)
-            )
-            rows = frame.select(
-                pl.col("date").cast(pl.Date),
-                pl.col("symbol").cast(pl.String),
-                pl.col("score").cast(pl.Float64),
-            )
-        except (OSError, pl.exceptions.PolarsError) as error:
-            raise InputError(
-                f"cannot use the scores {path} ({str(error).splitlines()[0]}); they need symbol, date, score"
-            ) from None
+        self.names, self.keep, self.gross = names, keep, gross
+        self.single_name, self.every = single_name, every
         self._by_date: dict[dt.date, dict[str, float]] = {}
-        for day, symbol, score in rows.iter_rows():
+        for day, symbol, score in read_scores(path):
             self._by_date.setdefault(day, {})[symbol] = score
         self._since = every
 
