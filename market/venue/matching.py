@@ -224,6 +224,8 @@ class Book:
     def _arrive(self, order: Order, t: int) -> None:
         """It takes what is there; if its limit is not reached it rests, behind what its price already shows."""
         ticks = self.ask if order.is_buy else self.bid
+        if order.limit_price is not None and self._quote < 0 and self.tape is not None and len(self.tape.ask):
+            return  # nobody has quoted yet: at the first quote it takes, or rests; it does not wait there as a maker
         if order.limit_price is not None and (ticks <= 0 or not reaches(order, ticks)):
             order.resting = True
             limit = to_ticks(order.limit_price)
