@@ -213,12 +213,13 @@ class BrokerEvidence:
             found = await self.desk.broker.find(order.client_order_id)
             if found is not None:
                 await self._show_order(found, booked=None)
-            elif order.state is State.UNKNOWN and self.desk.clock.now() >= self.desk.day.close:
-                # A day order that neither look-up nor list shows after its session has closed.
+            elif order.state is State.UNKNOWN:
+                # Neither the look-up nor the list shows it. After its session's close that may prove that
+                # it never arrived; before, it counts towards sending the same id again. The core decides.
+                closed = self.desk.clock.now() >= self.desk.day.close
+                evidence = Evidence.ABSENT if closed else Evidence.NOT_FOUND
                 await self.desk.tell(
-                    self.desk.evidence(
-                        order.client_order_id, Evidence.ABSENT, reason="not at the broker after the close"
-                    )
+                    self.desk.evidence(order.client_order_id, evidence, reason="not at the broker")
                 )
 
     async def reconcile(self, occasion: str) -> Reconciliation:
