@@ -140,9 +140,9 @@ class PriceHistory:
         yield from self._long_bars(symbol, frame, start, end, adjustment, feed)
 
     def _limit(self, frame: Frame, feed: Feed) -> int:
-        """Exclusive end of the prints to use; the minute that is still running is not shown."""
+        """Exclusive end of the prints to use: bars are made of minutes, and the one that is still running is not shown."""
         now = self._now(feed)
-        return now - now % MINUTE if frame.unit == "minute" and frame.count == 1 else now + 1
+        return now - now % MINUTE if frame.unit in ("minute", "hour") else now + 1
 
     def _long_bars(
         self, symbol: str, frame: Frame, start: int, end: int, adjustment: str, feed: Feed

@@ -339,6 +339,17 @@ def test_data_refusals(shared_wire: Wire, path: str, query: dict[str, str], stat
     assert "message" in answer.json()
 
 
+def test_a_longer_bar_is_the_sum_of_its_finished_minutes(venue: RehearsalVenue, wire: Wire) -> None:
+    venue.advance(150)
+    span = {"start": "2022-12-28T15:00:00Z"}
+    minutes = wire.get("/v2/stocks/AAPL/bars", timeframe="1Min", **span)["bars"]
+    assert [bar["t"][14:16] for bar in minutes] == ["00", "01"]
+    for timeframe in ("5Min", "1Hour"):
+        (running,) = wire.get("/v2/stocks/AAPL/bars", timeframe=timeframe, **span)["bars"]
+        assert running["v"] == sum(bar["v"] for bar in minutes)
+        assert running["c"] == minutes[-1]["c"]
+
+
 def test_a_free_plan_may_not_ask_for_recent_sip(start_venue: Callable[..., RehearsalVenue]) -> None:
     wire = Wire(start_venue(recent_sip=False))
     query = {"symbols": "AAPL", "timeframe": "1Min", "start": DAY}
