@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import polars as pl
 
-from market.findings import KNOW, Panel, each_row, if_newest, previous, text
+from market.findings import KNOW, Panel, each_row, if_newest, no_findings, previous, text
 from market.ingest import PRICE_COLUMNS
 
+_ROUNDING = 1e-6  # of the price: seven digits are all that 32-bit prices have
 _OHLC_TOLERANCE = 0.005  # of the price: rounding and late prints, in real feeds
 _WICK = 0.5  # of the body
 
@@ -41,8 +42,11 @@ def invalid_prices(panel: Panel) -> pl.DataFrame:
 
 def ohlc(panel: Panel) -> pl.DataFrame:
     top, bottom = pl.max_horizontal("open", "close"), pl.min_horizontal("open", "close")
+    slack = _ROUNDING * pl.col("close")
     rows = panel.rows.filter(
-        (pl.col("high") < top) | (pl.col("low") > bottom) | (pl.col("high") < pl.col("low"))
+        (pl.col("high") < top - slack)
+        | (pl.col("low") > bottom + slack)
+        | (pl.col("high") < pl.col("low") - slack)
     )
     outside = pl.max_horizontal(pl.col("close") - pl.col("high"), pl.col("low") - pl.col("close"))
     rows = rows.with_columns(
@@ -79,15 +83,33 @@ def bad_wicks(panel: Panel) -> pl.DataFrame:
 
 
 def zero_volume(panel: Panel) -> pl.DataFrame:
-    rows = panel.rows.with_columns(
-        ((pl.col("close") != previous("close")) & (pl.col("high") > pl.col("low")))
-        .fill_null(False)
-        .alias("traded")
-    ).filter(pl.col("volume") == 0)
-    return each_row(
-        rows, "zero_volume", pl.when("traded").then(if_newest("quarantine", "note")).otherwise(pl.lit("note")), value=pl.lit(0.0), action=KNOW,
-        confidence=pl.when("traded").then(1.0).otherwise(0.6),
+    """Bars without volume; a name that hardly ever has any (an index, a currency) is one finding."""
+    rows = panel.rows.filter(pl.col("volume") == 0)
+    if rows.is_empty():
+        return no_findings()
+    lives = panel.rows.group_by("symbol").agg(pl.len().alias("life"))
+    counts = rows.group_by("symbol").agg(
+        pl.len().alias("count"), pl.col("date").min().alias("first"), pl.col("date").max().alias("last")
+    )
+    never = counts.join(lives, on="symbol").filter(
+        (pl.col("count") > 0.5 * pl.col("life")) & (pl.col("life") >= 20)
+    )
+    always = each_row(
+        never, "zero_volume", "note", first=pl.col("first"), last=pl.col("last"), value=pl.col("count"), action=KNOW,
+        detail=text("{} of {} sessions without a share traded: no volume is delivered for it", "count", "life"),
+        evidence={"sessions": pl.col("count")},
+    )  # fmt: skip
+    moved = ((pl.col("close") != previous("close")) & (pl.col("high") > pl.col("low"))).fill_null(False)
+    single = (
+        panel.rows.with_columns(moved.alias("traded"))
+        .filter(pl.col("volume") == 0)
+        .join(never.select("symbol"), on="symbol", how="anti")
+    )
+    each = each_row(
+        single, "zero_volume", pl.when("traded").then(if_newest("quarantine", "note")).otherwise(pl.lit("note")),
+        value=pl.lit(0.0), action=KNOW, confidence=pl.when("traded").then(1.0).otherwise(0.6),
         detail=pl.when("traded").then(pl.lit("no share traded, yet the price moved"))
         .otherwise(pl.lit("no share traded")),
         evidence={"close": pl.col("close"), "volume": pl.col("volume")},
     )  # fmt: skip
+    return pl.concat([always, each])

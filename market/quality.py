@@ -63,7 +63,7 @@ CHECKS: dict[str, str] = {
     "bad_wick": "no high or low lies half the price away from the body",
     "volume_level": "volume keeps its level: one venue is not the whole tape",
     "zero_volume": "every session has volume",
-    "jump": "no return is beyond twelve of its own robust standard deviations",
+    "jump": "no return is beyond twelve of its own robust standard deviations, or forty per cent",
 }
 """Every check that `check_prices` runs, each with the claim it makes of good data."""
 

@@ -28,6 +28,7 @@ _STEP = 0.18  # log return: smaller steps are news on any day
 _STEP_Z = 8.0
 _JUMP_RETURN = 0.25
 _JUMP_Z = 12.0
+_JUMP_ANYHOW = 0.4  # of the price: noted in a restless name too
 _MARKET_SYMBOLS = 20  # below that, a cross-section says nothing about the market
 _FLIP_SESSIONS = 40
 _NEWS = 2.5  # times the usual volume: what news does at the least
@@ -219,7 +220,7 @@ def _judged(rows: pl.DataFrame) -> pl.DataFrame:
         .when(sized & ordinary).then(pl.lit("unadjusted_split"))
         .when(long_gap | other_level | unmoved).then(pl.lit("identity_change"))
         .when(spun).then(pl.lit("unadjusted_spin_off"))
-        .when((step.abs() > _JUMP_RETURN) & (step.abs() > _JUMP_Z * sigma)).then(pl.lit("jump"))
+        .when((step.abs() > _JUMP_RETURN) & (step.abs() > _JUMP_Z * sigma) | ((step.exp() - 1).abs() > _JUMP_ANYHOW)).then(pl.lit("jump"))
     )  # fmt: skip
     # A crash trades all day over a good part of its fall; after an event of the company the day is like any other.
     still = pl.col("range") / step.abs()
