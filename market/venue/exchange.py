@@ -19,7 +19,7 @@ from market.venue.activities import cash_activity
 from market.venue.assets import Asset, Identities, asset_of
 from market.venue.cancelling import ask_to_cancel, cancel_with_group
 from market.venue.crosses import Crosses, Imbalance
-from market.venue.decimals import ZERO, to_price, to_ticks
+from market.venue.decimals import to_price, to_ticks
 from market.venue.entry_checks import ask_price, collar
 from market.venue.executions import Executions
 from market.venue.faults import REPLACE, FaultPlan
@@ -230,14 +230,10 @@ class Exchange:
         account.activities.append(row)
         self.note("activity", t, {"account": account.number, **row})
 
-    def accrued_fees(self, account: Account) -> Decimal:
-        """Fees of today's executions, not yet charged."""
-        if not self.rules.fees or not account.fills_today:
-            return ZERO
-        return sum(self.day_fees(account).values(), ZERO)
-
     def day_fees(self, account: Account) -> dict[str, Decimal]:
-        """Today's fees of an account by type, USD, each rounded up to the cent."""
+        """Fees of today's executions by type, not yet charged, USD, each rounded up to the cent."""
+        if not self.rules.fees or not account.fills_today:
+            return {}
         return day_fees(account.fills_today, self.session.day, taf_holiday=self.rules.taf_holiday)
 
     # --- requests ----------------------------------------------------------------------------------------

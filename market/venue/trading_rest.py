@@ -94,7 +94,7 @@ class TradingRest:
     # --- account -----------------------------------------------------------------------------------------
 
     def _account(self, request: Request, account: Account) -> Answer:
-        return Answer(200, account_view(account, self.exchange.mark, self.exchange.accrued_fees(account)))
+        return Answer(200, account_view(account, self.exchange.mark, self.exchange.day_fees(account)))
 
     def _configuration(self, request: Request, account: Account) -> Answer:
         return Answer(200, account.configuration)

@@ -91,8 +91,12 @@ def _fixed_part(order: Order) -> dict[str, Any]:
     }
 
 
-def account_view(account: Account, mark: Mark, accrued_fees: Decimal) -> dict[str, Any]:
-    """The Account object; equity = cash + long value + short value = portfolio value."""
+def account_view(account: Account, mark: Mark, fees: dict[str, Decimal]) -> dict[str, Any]:
+    """The Account object; equity = cash + long value + short value = portfolio value.
+
+    `fees` are those of the day by type, USD, not yet charged: REG, TAF, CAT.
+    """
+    regulatory = fees.get("REG", ZERO) + fees.get("TAF", ZERO)
     long_value, short_value = account.market_values(mark)
     equity = account.cash + long_value + short_value
     gross = long_value - short_value
@@ -119,7 +123,7 @@ def account_view(account: Account, mark: Mark, accrued_fees: Decimal) -> dict[st
         "non_marginable_buying_power": cents(plain),
         "options_buying_power": cents(plain),
         "cash": decimal_text(account.cash),
-        "accrued_fees": decimal_text(accrued_fees),
+        "accrued_fees": decimal_text(sum(fees.values(), ZERO)),
         "pending_transfer_in": "0",
         "pending_transfer_out": "0",
         "portfolio_value": decimal_text(equity),
@@ -134,7 +138,7 @@ def account_view(account: Account, mark: Mark, accrued_fees: Decimal) -> dict[st
         "sma": cents(equity),
         "multiplier": decimal_text(multiplier),
         "intraday_adjustments": "0",
-        "pending_reg_taf_fees": decimal_text(accrued_fees),
+        "pending_reg_taf_fees": decimal_text(regulatory),
         "balance_asof": account.balance_asof.isoformat() if account.balance_asof else None,
         "created_at": rfc3339(account.created_at),
         "trading_blocked": account.trading_blocked,

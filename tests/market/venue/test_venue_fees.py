@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 
+import polars as pl
 import pytest
+from venue_clients import Wire
 
 from market.venue.fees import SCHEDULE, day_fees, rate_on
+from market.venue.rehearsal import RehearsalVenue
 
 # Section 5 of the specification, row by row: kind, rate in USD, cap in USD, first and last day (None: open).
 PUBLISHED = [
@@ -91,3 +96,33 @@ def test_the_venue_charges_what_the_cost_model_expects() -> None:
         ]
         assert ours == theirs, day
         day += dt.timedelta(days=3)
+
+
+def test_fees_accrue_through_the_day_and_are_charged_after_it_by_type(
+    start_venue: Callable[..., RehearsalVenue], tmp_path: Path
+) -> None:
+    """In May 2026 all three types cost something: the account shows what is due, the rows say what was taken."""
+    days = [dt.date(2026, 6, 1), dt.date(2026, 6, 2)]
+    rows = [("AAA", day, 100.0, 100.5, 99.5, 100.0, 5e6) for day in days]
+    columns = ["symbol", "date", "open", "high", "low", "close", "volume"]
+    data = tmp_path / "prices.parquet"
+    pl.DataFrame(rows, schema=columns, orient="row").write_parquet(data)
+    venue = start_venue(data=data, date=days[1], symbols=None)
+    wire = Wire(venue)
+    for side in ("buy", "sell"):
+        order = wire.order(symbol="AAA", qty="100", side=side).json()["id"]
+        venue.advance(30)
+        assert wire.get(f"/v2/orders/{order}")["status"] == "filled"
+    account = wire.get("/v2/account")
+    due, regulatory = Decimal(account["accrued_fees"]), Decimal(account["pending_reg_taf_fees"])
+    cash = Decimal(account["cash"])
+    venue.move_to("2026-06-02T20:01:00Z")
+    taken = {
+        row["activity_sub_type"]: -Decimal(row["net_amount"])
+        for row in wire.get("/v2/account/activities/FEE")
+    }
+    assert set(taken) == {"REG", "TAF", "CAT"}
+    assert (due, regulatory) == (sum(taken.values()), taken["REG"] + taken["TAF"])
+    after = wire.get("/v2/account")
+    assert (after["accrued_fees"], after["pending_reg_taf_fees"]) == ("0", "0")
+    assert Decimal(after["cash"]) == cash - due
