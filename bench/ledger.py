@@ -179,7 +179,7 @@ def verification(ledger: Ledger, rows: int) -> tuple[int, float, float]:
     with psycopg.connect(libpq_url(ledger.url), autocommit=True, options=OPTIONS) as connection:
         for first in range(1, rows + 1, CHUNK):
             refs = [f"sp-{n}" for n in range(first, min(first + CHUNK, rows + 1))]
-            connection.execute("SELECT audit_many('STATE', %s, %s)", (refs, [f"{body}{ref}" for ref in refs]))
+            connection.execute("SELECT audit_many('STATE', %b, %b)", (refs, [f"{body}{ref}" for ref in refs]))
     appended = rows / (time.perf_counter() - begun)
     with ledger.session() as session:
         begun = time.perf_counter()

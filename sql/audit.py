@@ -71,8 +71,16 @@ def append_many(session: Session, kind: str, entries: Iterable[tuple[str, dict[s
     for ref, body in entries:
         refs.append(ref)
         bodies.append(_canonical(body))
-    statement = text("SELECT ledger.append_audit_many(:kind, :refs, :bodies)")
-    return int(session.execute(statement, {"kind": kind, "refs": refs, "bodies": bodies}).scalar_one())
+    # as JSON, not as arrays: escaping an array's quotes costs more than all the rest
+    statement = text(
+        "SELECT ledger.append_audit_many(:kind, ARRAY(SELECT jsonb_array_elements_text(CAST(:refs AS jsonb))), "
+        "ARRAY(SELECT jsonb_array_elements_text(CAST(:bodies AS jsonb))))"
+    )
+    return int(
+        session.execute(
+            statement, {"kind": kind, "refs": json.dumps(refs), "bodies": json.dumps(bodies)}
+        ).scalar_one()
+    )
 
 
 def _canonical(body: dict[str, Any]) -> str:
@@ -92,14 +100,18 @@ def chain_hash(link: Link, previous: bytes) -> bytes:
 
 
 def links(session: Session, first: int = 1, last: int | None = None) -> Iterator[Link]:
-    """Entries ``first`` to ``last`` (inclusive) in order, streamed."""
+    """Entries ``first`` to ``last`` (inclusive) in order, streamed.
+
+    ``date_part`` is in doubles: exact to the microsecond up to the year 2100, and four times as fast as
+    ``extract``, which is in decimals.
+    """
     driver = session.connection().connection.driver_connection
     if not isinstance(driver, psycopg.Connection):
         raise LedgerError("the chain is read through psycopg; open the ledger with postgresql+psycopg://")
     with driver.cursor(name="audit_links", binary=True) as cursor:
         cursor.itersize = _BATCH
         cursor.execute(
-            "SELECT seq, (extract(epoch FROM at) * 1000000)::bigint, actor::text, kind::text, ref::text, body, "
+            "SELECT seq, (date_part('epoch', at) * 1000000)::bigint, actor::text, kind::text, ref::text, body, "
             "prev_hash, hash FROM ledger.audit_log WHERE seq >= %s AND (%s::bigint IS NULL OR seq <= %s::bigint) "
             "ORDER BY seq",
             (first, last, last),

@@ -9,6 +9,8 @@ from decimal import Decimal
 
 import pytest
 from chain import CLOSE, NOON, batch_of, first_half, whole_chain
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlmodel import select
 
@@ -182,3 +184,13 @@ def test_many_entries_at_once_are_the_chain_they_would_be_one_by_one(ledger: Led
         assert (last, report.rows) == (301, 302)
         stored = [(e.ref, e.body) for e in audit.links(session, 2, 301)]
     assert stored == [(ref, json.dumps(body, sort_keys=True, separators=(",", ":"))) for ref, body in entries]
+
+
+@given(st.lists(st.integers(0, 4_102_444_799_999_999), min_size=200, max_size=200))  # up to the year 2099
+@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+def test_microseconds_are_read_exactly(ledger: Ledger, moments: list[int]) -> None:
+    epoch = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+    query = "SELECT (date_part('epoch', x) * 1000000)::bigint FROM unnest(:at) WITH ORDINALITY AS t (x, n) ORDER BY n"
+    with ledger.session() as session:
+        at = [epoch + dt.timedelta(microseconds=us) for us in moments]
+        assert list(session.execute(text(query), {"at": at}).scalars()) == moments
