@@ -31,6 +31,13 @@ LAST_CERTAIN = (
 """Since when ledger and broker may differ: the last equal comparison, or the oldest open order."""
 
 
+WORST_DRAWDOWN = (
+    "SELECT coalesce(max(1 - equity / high_water_mark), 0) FROM equity_mark WHERE high_water_mark > 0 "
+    "AND at > coalesce((SELECT max(at) FROM audit_log WHERE kind = 'REARM'), '-infinity')"
+)
+"""Deepest drawdown since the last re-arm: what has been cut stays cut over a restart."""
+
+
 async def open_book(
     account: Raw, day: MarketDay, journal: Journal, broker: Broker, say: Callable[[str], None]
 ) -> None:
@@ -69,12 +76,11 @@ async def restore(settings: Settings, day: MarketDay, journal: Journal, reprice_
         await journal.alert("critical", "limits_missing", "Limits are not complete", lacks)
     sectors = await journal.rows("SELECT symbol, sector FROM instrument WHERE sector IS NOT NULL")
     mark = await journal.rows(
-        "SELECT session, day_open_equity, (SELECT max(high_water_mark) FROM equity_mark) AS high "
-        "FROM equity_mark ORDER BY id DESC LIMIT 1"
+        "SELECT session, day_open_equity, high_water_mark FROM equity_mark ORDER BY id DESC LIMIT 1"
     )
     book = Book(cash=await journal.cash(), positions=await journal.positions())
     if mark:
-        book.high_water_mark = mark[0]["high"]
+        book.high_water_mark = mark[0]["high_water_mark"]
         book.day, book.day_open_equity = mark[0]["session"], mark[0]["day_open_equity"]
     placed = (
         await journal.value(
@@ -104,6 +110,7 @@ async def restore(settings: Settings, day: MarketDay, journal: Journal, reprice_
         orders=orders,
         orders_today=placed,
         traded_today=float(traded),
+        worst_drawdown=Decimal(0) if row["mode"] == Mode.READY else await journal.value(WORST_DRAWDOWN),
     )
     engine.killed, engine.flatten = row["killed"], row["flatten"]
     return engine

@@ -32,7 +32,8 @@ def net_shares(known: Known, work: Work, target: Target, quote: Quote, event: Ti
 def share(known: Known, work: Work, symbol: str, quote: Quote) -> Decimal:
     """The strategy's own signed shares of a name: as sized while it is worked, as settled afterwards."""
     target = work.by_symbol.get(symbol)
-    if target is None or work.finished:
+    told_settled = work.batch.settled and symbol not in work.settled
+    if target is None or (work.finished and not told_settled):
         return work.settled.get(symbol, ZERO) * known.exposure_scale
     if symbol in work.given_up:
         return work.starts.get(symbol, ZERO)

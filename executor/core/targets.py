@@ -35,13 +35,13 @@ def on_batch(known: Known, event: Batch) -> list[Command]:
     """Take a batch up in place of the same strategy's last one; what that one has working is cancelled."""
     if event.snapshot is not known.snapshot:
         known.exposure.load(event.snapshot)
+    else:
+        known.exposure.rebuild()  # as a load does: a replay has an equal snapshot, and must round alike
     known.batch, known.snapshot = event, event.snapshot
     last = known.works.get(event.strategy)
     work = Work(event, legs=dict(event.legs), finished=event.settled)
     work.settled = {} if last is None else last.settled
     known.works[event.strategy] = work
-    if event.settled:
-        settle(known, work)
     known.retry_ns, known.said = {}, set()
     return []
 

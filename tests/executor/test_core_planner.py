@@ -184,6 +184,14 @@ def test_what_one_strategy_holds_is_counted_when_another_is_worked() -> None:
     assert world.engine.works["two"].settled["CCC"] == 50, "and what it holds itself stays its own"
 
 
+def test_after_a_restart_what_another_strategy_has_settled_is_told_and_stays_its_own() -> None:
+    world = World(positions={"AAA": "50"}, cash="95000")
+    targets = (Target(f"{8:032x}", "AAA", Decimal("0.10")),)
+    world.batch({}, targets=targets, batch_id="b1", strategy="one", capital=Decimal("0.5"), settled=True)
+    world.batch({"AAA": "0.04"}, batch_id="b2", strategy="two", capital=Decimal("0.5"))
+    assert orders(world.tick()) == {"AAA": ("buy", Decimal(20))}
+
+
 def test_each_netted_order_names_its_strategy() -> None:
     world = World()
     two(world, {"AAA": "0.10"}, {"CCC": "0.10"})
