@@ -142,6 +142,25 @@ def test_a_fault_of_one_symbol_costs_that_symbol_and_nobody_else(
     assert check in {finding["check"] for finding in outcome.findings if finding["severity"] == "quarantine"}
 
 
+def test_the_contract_itself_refuses_bars_that_disagree_and_days_without_a_session(
+    sample: pl.DataFrame, tmp_path: Path
+) -> None:
+    """What gets past the checks in quarantine still meets the expectations, row by row."""
+    sunday = date(2022, 12, 25)
+    newest = sample.filter(pl.col("date") == AS_OF)
+    good = newest.with_columns(pl.lit(BEFORE).alias("date"))
+    swapped = changed(newest, at("KO", AS_OF), high=pl.col("low"), low=pl.col("high"))
+    bad = pl.concat([swapped, newest.head(1).with_columns(pl.lit(sunday).alias("date"))])
+    for rows, refused in ((good, set()), (bad, {"expect_bars_to_agree", "expect_dates_to_be_sessions"})):
+        suites = build_suite(sessions_due=sorted(set(rows["date"])), symbols_before=0)
+        suite = {price_suite.NEWEST: suites[price_suite.NEWEST]}
+        results = price_suite.run_suites(
+            suite, {price_suite.NEWEST: price_suite.newest_frame(rows)}, tmp_path / "x"
+        )
+        failed = {r.expectation_config.type for r in results[price_suite.NEWEST].results if not r.success}
+        assert failed == refused
+
+
 def test_a_quarter_of_the_symbols_in_quarantine_is_a_bad_delivery(
     sample: pl.DataFrame, tmp_path: Path
 ) -> None:
@@ -195,9 +214,7 @@ def test_an_expectation_that_raises_is_a_failed_check_and_not_a_passed_one(
 def test_a_blocking_finding_fails_even_when_no_expectation_looks_at_it(
     sample: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        price_suite, "CHECKS", {k: v for k, v in CHECKS.items() if k != "missing_session"}
-    )
+    monkeypatch.setattr(price_suite, "CHECKS", {k: v for k, v in CHECKS.items() if k != "missing_session"})
     outcome = validate(sample.filter(pl.col("date") != date(2022, 3, 15)), as_of=AS_OF, out=tmp_path / "site")
     assert (outcome.failed, outcome.verdict) == (0, "failed")
 
