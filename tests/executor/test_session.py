@@ -14,13 +14,16 @@ import requests
 from rehearsal import WEIGHTS, environment, executor, prepare, risk_snapshot, to_the_close, venue
 from sqlalchemy import text
 
-from sql import audit
+from sql import audit, witnesses
 from sql.ledger import Ledger
 from sql.story import tell
 from sql.subject import find
 
 DEADLINE_S = 120
-LATE = ("--start", "15:30")  # two minutes to the close at the speed below: enough for a busy machine to start in
+LATE = (
+    "--start",
+    "15:30",
+)  # two minutes to the close at the speed below: enough for a busy machine to start in
 SPEED = 15
 
 
@@ -80,7 +83,7 @@ def rows(ledger: Ledger, query: str) -> list[Any]:
 
 
 def assert_equal_to_the_broker(ledger: Ledger, broker: Broker) -> None:
-    """Cash to the cent, shares exactly, one order each way, every fill once, chain whole."""
+    """Cash to the cent, shares exactly, one order each way, every fill once, told by the venue's bytes, chain whole."""
     cash = rows(ledger, "SELECT sum(amount) AS x FROM ledger.posting WHERE account = 'cash'")[0]["x"]
     assert abs(cash - Decimal(broker.get("/account")["cash"])) < Decimal("0.01")
     held = {
@@ -97,6 +100,10 @@ def assert_equal_to_the_broker(ledger: Ledger, broker: Broker) -> None:
     assert {r["client_order_id"]: r["q"] for r in booked} == {k: v for k, v in theirs.items() if v}
     with ledger.session() as session:
         assert audit.verify(session).ok
+    with ledger.session() as session:
+        assert witnesses.compare(session)[1] == [], (
+            "every fill is told by bytes of the venue, and nothing else is"
+        )
 
 
 def test_an_approved_batch_is_traded_and_the_day_ends_reconciled(ledger: Ledger, tmp_path: Path) -> None:
