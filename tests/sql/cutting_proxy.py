@@ -6,6 +6,13 @@ import contextlib
 import socket
 import threading
 
+import psycopg
+import pytest
+from sqlalchemy.engine import make_url
+
+from sql.ledger import Ledger
+from sql.server import libpq_url
+
 
 class CuttingProxy:
     """Listens on loopback and forwards to a Unix socket or address; ``cut_after`` counts messages.
@@ -71,3 +78,19 @@ class CuttingProxy:
             pass
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_WR)
+
+
+def proxied(ledger: Ledger) -> tuple[CuttingProxy, str]:
+    """A proxy before the ledger's server and the ledger's address through it."""
+    with psycopg.connect(libpq_url(ledger.url)) as connection:
+        host, port = connection.info.host, connection.info.port
+    proxy = CuttingProxy(f"{host}/.s.PGSQL.{port}" if host.startswith("/") else (host, port))
+    url = make_url(ledger.url).difference_update_query(["host"]).set(host="127.0.0.1", port=proxy.port)
+    through = url.update_query_dict({"sslmode": "disable", "gssencmode": "disable"})
+    address = through.render_as_string(hide_password=False)
+    try:
+        psycopg.connect(libpq_url(address)).close()
+    except psycopg.OperationalError as error:
+        proxy.close()
+        pytest.skip(f"this server does not take our login over TCP: {error}")
+    return proxy, address

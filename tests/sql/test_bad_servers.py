@@ -19,7 +19,7 @@ from typing import Any
 import psycopg
 import pytest
 from alembic import command
-from cutting_proxy import CuttingProxy
+from cutting_proxy import proxied
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from standing_book import StandingBook
@@ -34,24 +34,6 @@ from sql.migrate import alembic_config, upgrade
 from sql.rebuild import compare
 from sql.roles import in_force
 from sql.server import ledger_url, libpq_url, stop_embedded
-
-
-def proxied(ledger: Ledger) -> tuple[CuttingProxy, str]:
-    """A proxy before the ledger's server and the ledger's address through it."""
-    with psycopg.connect(libpq_url(ledger.url)) as connection:
-        info = connection.info
-        host, port = info.host, info.port
-    target = f"{host}/.s.PGSQL.{port}" if host.startswith("/") else (host, port)
-    proxy = CuttingProxy(target)
-    url = make_url(ledger.url)
-    url = url.difference_update_query(["host"]).set(host="127.0.0.1", port=proxy.port)
-    through = url.update_query_dict({"sslmode": "disable", "gssencmode": "disable"})
-    try:
-        psycopg.connect(libpq_url(through.render_as_string(hide_password=False))).close()
-    except psycopg.OperationalError as error:
-        proxy.close()
-        pytest.skip(f"this server does not take our login over TCP: {error}")
-    return proxy, through.render_as_string(hide_password=False)
 
 
 def whole(ledger: Ledger) -> None:
