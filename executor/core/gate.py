@@ -18,6 +18,7 @@ import msgspec
 from executor.core.limits import LIMITS, Limit, Measured, Proposal, Unknown
 from executor.core.modes import Mode
 
+LOWEST = -math.inf
 ROUNDING = 1.0 + 1e-12
 """A bound is passed by more than a float's rounding."""
 
@@ -126,8 +127,8 @@ class Gate:
         try:
             taken = [measure(order, bounds) for measure in self._measures]
             for bound, _, after in taken:
-                # A value that is no number is not within.
-                if not after <= bound and not after <= bound * ROUNDING:
+                # A value that is no finite number is not within.
+                if not LOWEST < after <= bound and not LOWEST < after <= bound * ROUNDING:
                     break
             else:
                 reason = "reduces the position" if reducing else "within every limit"
@@ -163,7 +164,7 @@ def _number(limit: Limit, found: Measured | str, order: Proposal) -> Measured | 
 
 
 def _within(measured: Measured) -> bool:
-    return measured[2] <= measured[0] * ROUNDING
+    return LOWEST < measured[2] <= measured[0] * ROUNDING
 
 
 def _verdict(limit: Limit, measured: Measured | str) -> Verdict:

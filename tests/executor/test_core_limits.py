@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from limit_cases import CASES, NEVER_UNKNOWN, Case, Terms, broken, buy, judge, s
 from executor.core.commands import Refuse, Reserve
 from executor.core.gate import Gate
 from executor.core.limits import LIMITS, Rule
+from executor.core.limits.conduct import Turnover
 from executor.core.modes import Mode
 from executor.limits_page import markdown
 from executor.settings import LimitSettings
@@ -212,3 +214,32 @@ def test_a_snapshot_without_clusters_betas_or_loadings_refuses_by_each_of_them()
 def test_the_page_of_limits_is_what_the_classes_say() -> None:
     page = Path(__file__).parents[2] / "docs/limits.md"
     assert page.read_text() == markdown() + "\n", "python -m executor.limits_page > docs/limits.md"
+
+
+def test_a_limit_that_cannot_be_worked_out_refuses_new_risk_and_stops_nobody_from_getting_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def divided(self: object, order: object, bounds: object) -> tuple[float, float, float]:
+        return 1.0, 0.0, 1.0 / 0.0
+
+    monkeypatch.setattr(Turnover, "measure", divided)
+    made = World(positions={"AAA": "100"}, cash="90001")
+    made.batch({})
+    made.tick()
+    ruling = judge(made, buy("1", symbol="CCC"))
+    assert broken(ruling) == {"turnover"}
+    assert verdict(ruling, "turnover").unknown == "cannot be worked out: float division by zero"
+    assert judge(made, sell("100", symbol="AAA")).accepted
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_no_finite_number_is_unknown_and_refused(
+    value: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Turnover, "measure", lambda self, order, bounds: (1.0, 0.0, value))
+    made = World()
+    made.batch({})
+    made.tick()
+    ruling = judge(made, buy("1"))
+    assert not ruling.accepted
+    assert verdict(ruling, "turnover").unknown
