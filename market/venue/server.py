@@ -7,13 +7,12 @@ import errno
 import secrets
 import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from market.venue import event_stream, request_faults
+from market.venue import event_stream
 from market.venue.clock import VenueClock
 from market.venue.control import Control
 from market.venue.credentials import Credentials
@@ -21,15 +20,15 @@ from market.venue.data_stream import DataConnection
 from market.venue.effects import Effects
 from market.venue.errors import AddressInUse, FaultPlanError, VenueError
 from market.venue.exchange import Exchange, Update
-from market.venue.faults import KINDS, NOW, REQUEST, UPDATE, Fault, FaultPlan
+from market.venue.faults import KINDS, NOW, UPDATE, Fault, FaultPlan
 from market.venue.frame_log import FrameLog, Talker, hash_of
 from market.venue.gateway import Gateway
+from market.venue.http_server import HttpServer
 from market.venue.journal import Journal
 from market.venue.market_feed import MarketFeed, Window
-from market.venue.messages import Answer, Request
 from market.venue.polygon_stream import PolygonConnection
 from market.venue.rate_limit import RateLimit
-from market.venue.request_faults import BEFORE, Distortions
+from market.venue.request_faults import Distortions
 from market.venue.socket_server import SocketServer
 from market.venue.sockets import Client
 from market.venue.trading_stream import TradingConnection
@@ -37,11 +36,8 @@ from market.venue.update_faults import UpdateFaults
 from market.venue.whole_requests import Answering, WholeRequestServer
 
 PUMP_S = 0.01
-BODY_TIMEOUT_S = 10.0
 HEAD_TIMEOUT_S = 10.0
 """How long a connection may take over its first request's head; aiohttp itself would wait for ever."""
-CONNECTIONS_MAX = 2000
-"""Open sockets on the public port; one account needs three."""
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -86,7 +82,8 @@ class Server:
         self.trading_clients: dict[TradingConnection, Client] = {}
         self.data_clients: dict[DataConnection, Client] = {}
         self.polygon_clients: dict[PolygonConnection, Client] = {}
-        self._sockets = SocketServer(self)
+        self.sockets = SocketServer(self)
+        self._http = HttpServer(self)
         self._update_faults = UpdateFaults(self.faults, self._send_later)
         self._flush_s = flush_s
         self._runners: list[web.ServerRunner] = []
@@ -100,7 +97,7 @@ class Server:
     async def start(self, port: int = 0, control_port: int = 0) -> None:
         """Listen; AddressInUse when the port is taken."""
         try:
-            self.port = await self._listen(self._serve, port, self._answer_whole)
+            self.port = await self._listen(self._http.serve, port, self._http.answer_whole)
             self.control_port = await self._listen(self.control.serve, control_port, lambda *asked: None)
         except BaseException:
             await self.stop()
@@ -274,128 +271,6 @@ class Server:
             self.frame_log.sent(socket, client.number, talker, frames, window)
         client.send(frames)
 
-    # --- HTTP --------------------------------------------------------------------------------------------
-
-    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        if request.headers.get("Upgrade", "").lower() == "websocket":
-            if len(self.clients()) >= CONNECTIONS_MAX:
-                return web.Response(status=429)
-            return await self._sockets.serve(request)
-        try:
-            async with asyncio.timeout(BODY_TIMEOUT_S):
-                body = await request.read() if request.body_exists else b""
-        except TimeoutError:
-            return web.Response(status=408, headers={"Connection": "close"})
-        except web.HTTPRequestEntityTooLarge:
-            refused = web.Response(
-                status=413, text='{"message":"request body too large"}', content_type="application/json"
-            )
-            refused.force_close()
-            return refused
-        query = dict(parse_qsl(request.rel_url.raw_query_string, keep_blank_values=True))
-        asked = Request(request.method, request.path, query, body)
-        dialect, account, turned_away, headers = self._admit(asked, request.headers)
-        if turned_away is not None:
-            return respond(turned_away)
-        if asked.path in event_stream.PATHS and asked.method == "GET":
-            return await self._stream_events(request, asked, account, headers)
-        if self.faults.has(REQUEST) or self.distortions.on:
-            return await self._serve_faulty(request, asked, dialect, account, headers)
-        return respond(self._perform(asked, dialect, account, headers))
-
-    def _answer_whole(self, asked: Request, headers: Mapping[str, str]) -> Answer | None:
-        """The answer to a request that arrived whole; None when it takes more than an answer."""
-        if self.faults.has(REQUEST) or self.distortions.on or asked.path in event_stream.PATHS:
-            return None
-        dialect, account, turned_away, limits = self._admit(asked, headers)
-        return turned_away if turned_away is not None else self._perform(asked, dialect, account, limits)
-
-    def _admit(
-        self, asked: Request, headers: Mapping[str, str]
-    ) -> tuple[str, int, Answer | None, dict[str, str]]:
-        """(dialect, account, the answer when the request goes no further, rate limit headers)."""
-        self.exchange.advance(self.clock.now())
-        dialect, account = self.gateway.identify(asked, headers)
-        if account < 0:
-            self.journal.wire(
-                "refused", {"status": self.gateway.auth_status, "method": asked.method, "path": asked.path}
-            )
-            return dialect, account, self.gateway.unknown(dialect), {}
-        limited, limits = self.gateway.admit(dialect, account)
-        if limited is not None:
-            self.journal.wire(
-                "refused", {"status": 429, "method": asked.method, "path": asked.path, "account": account}
-            )
-        return dialect, account, limited, limits
-
-    def _perform(self, asked: Request, dialect: str, account: int, limits: dict[str, str]) -> Answer:
-        answer = self.gateway.perform(dialect, account, asked)
-        answer.headers.update(limits)
-        self.dispatch_soon()
-        return answer
-
-    async def _stream_events(
-        self, request: web.BaseRequest, asked: Request, account: int, headers: dict[str, str]
-    ) -> web.StreamResponse:
-        if len(self.clients()) + len(self.events.listeners) >= CONNECTIONS_MAX:
-            return web.Response(status=429, headers=headers)
-        self.journal.wire("open", {"socket": "events", "account": account})
-        try:
-            return await event_stream.serve(request, self.events, account, asked.query, headers)
-        finally:
-            self.journal.wire("close", {"socket": "events", "account": account})
-
-    async def _serve_faulty(
-        self, request: web.BaseRequest, asked: Request, dialect: str, account: int, headers: dict[str, str]
-    ) -> web.StreamResponse:
-        faults = self.faults.at_point(REQUEST, method=asked.method, path=asked.path, account=account)
-        for fault in faults:
-            self.journal.wire(
-                "fault", {"kind_of_fault": fault.kind, "fault": fault.number, "occasion": fault.occasions}
-            )
-        for fault in faults:
-            if fault.kind not in BEFORE:
-                continue
-            if fault.kind == "error":
-                return request_faults.error_response(fault, headers)
-            if fault.kind != "reset":
-                await request_faults.wait_or_hang(fault)
-            if fault.kind != "delay":
-                request_faults.cut(request)
-                return web.Response()
-        self.exchange.advance(self.clock.now())
-        answer = self.gateway.perform(dialect, account, asked)
-        body = answer.encode()
-        if self.distortions.on:
-            answer = self.distortions.apply(asked, answer, account, self.exchange.now)
-        self.dispatch_soon()
-        for fault in faults:
-            match fault.kind:
-                case "accept_then_error":
-                    return request_faults.error_response(fault, headers)
-                case "accept_then_kill":
-                    request_faults.kill(fault)
-                case "accept_then_hang" | "accept_then_delay" | "early_update":
-                    self.dispatch()
-                    await request_faults.wait_or_hang(fault)
-                    if fault.kind == "accept_then_hang":
-                        request_faults.cut(request)
-                        return web.Response()
-                case "accept_then_reset":
-                    request_faults.cut(request)
-                    return web.Response()
-                case "truncate":
-                    return request_faults.truncated(body, headers)
-                case "drip":
-                    return await request_faults.drip(
-                        request, body, answer.status, float(fault.parameters["seconds_per_byte"])
-                    )
-                case "late_lookup":
-                    seconds = float(fault.parameters["seconds"])
-                    answer = request_faults.lost_lookup(asked, answer, self.exchange.now, seconds)
-        answer.headers.update(headers)
-        return respond(answer)
-
 
 def check_free(host: str, port: int) -> None:
     """AddressInUse when somebody listens there already."""
@@ -415,12 +290,3 @@ def cannot_listen(host: str, port: int, reason: OSError) -> VenueError:
             f"{host}:{port} is already in use; stop what listens there, or give another --port (0 picks one)"
         )
     return VenueError(f"cannot listen on {host}:{port}: {reason.strerror or reason}")
-
-
-def respond(answer: Answer) -> web.Response:
-    """An Answer as aiohttp sends it."""
-    body = answer.encode()
-    headers = dict(answer.headers)
-    if body:
-        headers["Content-Type"] = answer.content_type
-    return web.Response(status=answer.status, body=body or None, headers=headers)
