@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow, get_run_logger
@@ -78,7 +79,7 @@ def check(work: Workspace, as_of: date) -> ValidationRun:
         )
         run_id = uuid.uuid5(uuid.NAMESPACE_OID, named.strip())
         known = session.get(ValidationRun, run_id)
-        before = _before(session, run_id)
+        before, earlier = _before(session, run_id, as_of)
     if known is not None:
         return known
     started = datetime.now(UTC)
@@ -99,6 +100,7 @@ def check(work: Workspace, as_of: date) -> ValidationRun:
         source=data_set.source,
         modelled=data_set.modelled or None,
         previous=before,
+        links=[("the page of the session before", Path(earlier).name)] if earlier else (),
     )
     findings = [_finding(finding) for finding in outcome.findings]
     run = ValidationRun(
@@ -128,13 +130,17 @@ def check(work: Workspace, as_of: date) -> ValidationRun:
     return run
 
 
-def _before(session: Session, run_id: uuid.UUID) -> list[dict[str, Any]] | None:
-    """The findings of the validation before this one, with dates; None for the first of all."""
-    query = select(ValidationRun).where(ValidationRun.suite == SUITE, ValidationRun.id != run_id)
-    newest = session.exec(query.order_by(col(ValidationRun.finished_at).desc())).first()
+def _before(session: Session, run_id: uuid.UUID, as_of: date) -> tuple[list[dict[str, Any]] | None, str]:
+    """The findings of the validation before this one (None for the first of all), and the page of the session
+    before."""
+    runs = select(ValidationRun).where(ValidationRun.suite == SUITE, ValidationRun.id != run_id)
+    newest_first = runs.order_by(col(ValidationRun.finished_at).desc())
+    newest = session.exec(newest_first).first()
+    earlier = session.exec(newest_first.where(ValidationRun.as_of < as_of)).first()
+    page = str(earlier.report_path or "") if earlier else ""
     if newest is None or newest.suite_version != SUITE_VERSION:
-        return None
-    return list(newest.checks.get("findings", []))
+        return None, page
+    return list(newest.checks.get("findings", [])), page
 
 
 def _alert(outcome: ValidationOutcome, before: list[dict[str, Any]] | None) -> tuple[str, str]:

@@ -217,8 +217,9 @@ def _judged(rows: pl.DataFrame) -> pl.DataFrame:
         pl.when(pl.col("leaves") & single & ~pl.col("leaves_next")).then(pl.lit("bad_print"))
         .when("leaves").then(pl.lit("basis_flip"))
         .when(pl.col("returns")).then(pl.lit("returned"))
+        .when(long_gap).then(pl.lit("identity_change"))
         .when(sized & ordinary).then(pl.lit("unadjusted_split"))
-        .when(long_gap | other_level | unmoved).then(pl.lit("identity_change"))
+        .when(other_level | unmoved).then(pl.lit("identity_change"))
         .when(spun).then(pl.lit("unadjusted_spin_off"))
         .when((step.abs() > _JUMP_RETURN) & (step.abs() > _JUMP_Z * sigma) | ((step.exp() - 1).abs() > _JUMP_ANYHOW)).then(pl.lit("jump"))
     )  # fmt: skip
