@@ -21,7 +21,7 @@ from executor.bounds import for_engine
 from executor.broker import UNANSWERED, Raw
 from executor.broker import connect as connect_broker
 from executor.clock import MarketClock
-from executor.core.events import LimitsChanged, ModeSeen, Rearm, Timer
+from executor.core.events import Event, LimitsChanged, ModeSeen, Rearm, Timer
 from executor.core.modes import Mode, tighter
 from executor.core.orders import TERMINAL
 from executor.desk import Desk
@@ -29,7 +29,7 @@ from executor.errors import ExecutorError, NotReconciled, RefusedError, Stopped
 from executor.evidence import BrokerEvidence
 from executor.feed_watch import FeedWatch
 from executor.health import HealthWatch
-from executor.journal import Journal
+from executor.journal import Heartbeat, Journal
 from executor.market_day import MarketDay
 from executor.message_log import MessageLog
 from executor.reconcile import Reconciliation
@@ -277,30 +277,19 @@ class Executor:
 
     async def _heartbeat_loop(self) -> None:
         """Mode, kill latch, limits and new batches: polled, because polling cannot be lost."""
-        seen = (self.engine.mode, self.engine.killed, self.engine.flatten)
         beats, kill_file_seen = 0, False
         while True:
             await self.wake.wait(HEARTBEAT_S)
             beats += 1
             asked_ns = self.clock.now_ns()
             beat = await self.journal.heartbeat(self.clock.now(), self.feed.age_ms())
-            now = (beat.mode, beat.killed, beat.flatten)
-            if now != seen:
-                seen = now
-                if beat.killed and not self.engine.killed:
-                    self.anchors.want("kill")
-                if beat.mode is not self.engine.mode or beat.killed != self.engine.killed:
-                    self.say(f"mode {beat.mode}{' (killed)' if beat.killed else ''}")
-                loosened = tighter(beat.mode, self.engine.mode) is not beat.mode
-                if loosened or (self.engine.killed and not beat.killed):
-                    reason = await self.journal.value("SELECT mode_reason FROM book")
-                    await self.desk.tell(
-                        Rearm(**self.day.stamp(), mode=beat.mode, reason=reason, asked_ns=asked_ns)
-                    )
-                else:
-                    await self.desk.tell(
-                        ModeSeen(**self.day.stamp(), mode=beat.mode, killed=beat.killed, flatten=beat.flatten)
-                    )
+            # Against the engine, not against the last beat: what it did not take is told again.
+            if (beat.mode, beat.killed, beat.flatten) != (
+                self.engine.mode,
+                self.engine.killed,
+                self.engine.flatten,
+            ):
+                await self._tell_mode(beat, asked_ns)
             if beat.limit_version is not None and beat.limit_version != self.engine.limit_version:
                 self.anchors.want("limits")
                 limits = await self.journal.value(
@@ -318,6 +307,21 @@ class Executor:
                 await self.feed.look()
             if self.engine.batch_finished and beat.mode in (Mode.READY, Mode.REDUCING):
                 await self.batches.claim()
+
+    async def _tell_mode(self, beat: Heartbeat, asked_ns: int) -> None:
+        """The ledger's mode and latches differ from the engine's: a kill, a stricter mode, or a re-arm."""
+        engine, before, stamp = self.engine, self.engine.mode, self.day.stamp()
+        killed = beat.killed and not (engine.killed and engine.flatten >= beat.flatten)
+        if killed:
+            self.anchors.want("kill")
+        if not killed and (tighter(beat.mode, before) is not beat.mode or engine.killed > beat.killed):
+            reason = await self.journal.value("SELECT mode_reason FROM book")
+            event: Event = Rearm(**stamp, mode=beat.mode, reason=reason, asked_ns=asked_ns)
+        else:
+            event = ModeSeen(**stamp, mode=beat.mode, killed=beat.killed, flatten=beat.flatten)
+        await self.desk.tell(event)
+        if engine.mode is not before or killed:
+            self.say(f"mode {engine.mode}{' (killed)' if engine.killed else ''}")
 
     async def _sweep_loop(self) -> None:
         last_reconciled = self.clock.now_ns()
