@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+from datetime import date
 from typing import Any
 
 from market.venue.decimals import PRICE_SCALE
 from market.venue.exchange import Exchange
-from market.venue.paging import Page
-from market.venue.price_history import PriceHistory
+from market.venue.price_history import SESSIONS_A_PAGE, PriceHistory
+from market.venue.refusals import Refusal
 from market.venue.tape import CLOSING, OPENING
-from market.venue.timestamps import new_york_date, rfc3339
+from market.venue.timestamps import new_york_date, parse_moment, rfc3339
 
 _PRIMARY = {"A": "N", "B": "P", "C": "Q"}
 """Tape to the exchange that holds the cross."""
@@ -22,25 +25,41 @@ def auctions(
     token: str | None,
 ) -> tuple[dict[str, list[dict[str, Any]]], str | None]:  # fmt: skip
     """(days by symbol, next token): the limit counts days over all symbols."""
-    days: list[tuple[str, dict[str, Any]]] = []
-    for symbol in sorted(symbols):
-        if symbol not in exchange.tape:
-            continue
-        letter = _PRIMARY[exchange.assets[symbol].tape_letter]
-        found: dict[str, dict[str, Any]] = {}
-        for trade in history.trades(symbol, start, end):
-            if trade.kind not in _FLAGS:
-                continue
-            which, *flags = _FLAGS[trade.kind]
-            day = new_york_date(trade.t).isoformat()
-            entry = found.setdefault(day, {"d": day, "o": [], "c": []})
-            for flag in flags:
-                entry[which].append({"t": rfc3339(trade.t), "x": letter, "p": trade.price / PRICE_SCALE,
-                                     "s": trade.size, "c": flag})  # fmt: skip
-        rows = list(found.values())
-        days += [(symbol, row) for row in (rows[::-1] if sort == "desc" else rows)]
-    page = Page.of(days, limit, token)
+    after = _read(token)
+    history.looked_at = 0
     shown: dict[str, list[dict[str, Any]]] = {}
-    for symbol, row in page.rows:
-        shown.setdefault(symbol, []).append(row)
-    return shown, page.next_token
+    taken, last = 0, ""
+    for symbol in sorted(symbols):
+        if symbol not in exchange.tape or (after and symbol < after[0]):
+            continue
+        seen = after[1] if after and symbol == after[0] else ""
+        first, until = start, end
+        if seen and sort == "asc":
+            first = max(start, parse_moment(seen))
+        elif seen:
+            until = min(end, parse_moment(seen, end_of_day=True))
+        letter = _PRIMARY[exchange.assets[symbol].tape_letter]
+        for crosses in history.crosses(symbol, first, until, newest_first=sort == "desc"):
+            day = new_york_date(crosses[0].t).isoformat()
+            if day == seen:
+                continue
+            if taken == limit or (taken and history.looked_at > SESSIONS_A_PAGE):
+                return shown, base64.b64encode(last.encode()).decode()
+            entry: dict[str, Any] = {"d": day, "o": [], "c": []}
+            for trade in crosses:
+                which, *flags = _FLAGS[trade.kind]
+                entry[which] += [{"t": rfc3339(trade.t), "x": letter, "p": trade.price / PRICE_SCALE,
+                                  "s": trade.size, "c": flag} for flag in flags]  # fmt: skip
+            shown.setdefault(symbol, []).append(entry)
+            taken, last = taken + 1, f"{symbol}|{day}"
+    return shown, None
+
+
+def _read(token: str | None) -> tuple[str, str] | None:
+    if not token:
+        return None
+    try:
+        symbol, _, day = base64.b64decode(token, validate=True).decode("ascii").partition("|")
+        return symbol, date.fromisoformat(day).isoformat()
+    except (ValueError, binascii.Error):
+        raise Refusal(400, None, "invalid page token") from None

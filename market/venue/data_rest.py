@@ -19,7 +19,7 @@ from market.venue.feeds import DELAY, FEEDS, Feed
 from market.venue.messages import Answer, Request, truth
 from market.venue.news import Newsroom, list_news
 from market.venue.paging import read_limit
-from market.venue.price_history import Frame, PriceHistory
+from market.venue.price_history import SESSIONS_A_PAGE, Frame, PriceHistory
 from market.venue.refusals import Refusal, missing
 from market.venue.screener import most_actives, movers
 from market.venue.stock_codes import EXCHANGES, conditions
@@ -234,23 +234,21 @@ class DataRest:
         feed, start, end, limit, sort = self._range_query(query)
         rows_of = self._rows_of(kind, query, start, end, feed)
         after = _read_token(query.get("page_token"))
+        self.history.looked_at = 0
         rows: dict[str, list[dict[str, Any]]] = {}
         taken = 0
         last: tuple[str, int, int] | None = None
         for symbol in sorted(symbols):
             if symbol not in self.exchange.tape or (after and symbol < after[0]):
                 continue
-            found: Iterable[tuple[int, dict[str, Any]]] = rows_of(symbol)
-            if sort == "desc":
-                found = reversed(list(found))
             skipping = after[1:] if after and symbol == after[0] else None
-            for t, seen, view in _counted(found):
+            for t, seen, view in _counted(rows_of(symbol, skipping[0] if skipping else None)):
                 if skipping is not None:
                     earlier = t < skipping[0] if sort == "asc" else t > skipping[0]
                     if earlier or (t == skipping[0] and seen <= skipping[1]):
                         continue
                     skipping = None
-                if taken == limit:
+                if taken == limit or (last is not None and self.history.looked_at > SESSIONS_A_PAGE):
                     assert last is not None
                     return rows, base64.b64encode("|".join(map(str, last)).encode()).decode()
                 rows.setdefault(symbol, []).append(view)
@@ -260,22 +258,29 @@ class DataRest:
 
     def _rows_of(
         self, kind: str, query: dict[str, str], start: int, end: int, feed: Feed
-    ) -> Callable[[str], Iterator[tuple[int, dict[str, Any]]]]:
+    ) -> Callable[[str, int | None], Iterator[tuple[int, dict[str, Any]]]]:
+        """From a symbol, and the time to go on from, to its rows in the order asked for."""
         history = self.history
-        if kind == "bars":
-            frame = parse_timeframe(query.get("timeframe"))
-            adjustment = parse_adjustment(query.get("adjustment"))
-            return lambda symbol: (
-                (bar.t, self._bar(bar)) for bar in history.bars(symbol, frame, start, end, adjustment, feed)
-            )
-        if kind == "quotes":
-            return lambda symbol: (
-                (quote.t, self._quote(symbol, quote, feed))
-                for quote in history.quotes(symbol, start, end, feed)
-            )
-        return lambda symbol: (
-            (trade.t, self._trade(symbol, trade, feed)) for trade in history.trades(symbol, start, end, feed)
-        )
+        descending = query.get("sort") == "desc"
+        frame = parse_timeframe(query.get("timeframe")) if kind == "bars" else None
+        adjustment = parse_adjustment(query.get("adjustment")) if kind == "bars" else "raw"
+
+        def rows(symbol: str, resume: int | None) -> Iterator[tuple[int, dict[str, Any]]]:
+            first = start if resume is None or descending else max(start, resume)
+            last = end if resume is None or not descending else min(end, resume)
+            if frame is not None:
+                for bar in history.bars(
+                    symbol, frame, first, last, adjustment, feed, newest_first=descending
+                ):
+                    yield bar.t, self._bar(bar)
+            elif kind == "quotes":
+                for quote in history.quotes(symbol, first, last, feed, newest_first=descending):
+                    yield quote.t, self._quote(symbol, quote, feed)
+            else:
+                for trade in history.trades(symbol, first, last, feed, newest_first=descending):
+                    yield trade.t, self._trade(symbol, trade, feed)
+
+        return rows
 
 
 def _one_symbol(name: str) -> str:

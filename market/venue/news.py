@@ -28,6 +28,7 @@ from market.venue.timestamps import SECOND, new_york, new_york_date, parse_momen
 LIMIT_DEFAULT, LIMIT_MAX = 10, 50
 DAYS_BY_DEFAULT = 30
 """How far back a query without `start` reaches."""
+DAYS_A_PAGE = 366
 _FIRST, _LAST = time(6), 13 * 3600
 _IN_FIVE = 2
 
@@ -139,7 +140,15 @@ def list_news(exchange: Exchange, newsroom: Newsroom, query: dict[str, str]) -> 
     symbols = {s.strip().upper() for s in (query.get("symbols") or "").split(",") if s.strip()}
     with_content = truth(query.get("include_content"))
     last = _token(query.get("page_token"))
+    if last is not None:
+        start, end = (start, min(end, last[0])) if sort == "desc" else (max(start, last[0]), end)
     page: list[Article] = []
+    # A search for what is rare goes on with the next page: one answer reads so many days and no more.
+    reach = DAYS_A_PAGE * 86_400 * SECOND
+    start = max(start, new_york(exchange.tape.history.first_day, time()))
+    shorter = end - start > reach
+    if shorter:
+        start, end = (end - reach, end) if sort == "desc" else (start, start + reach)
     for article in newsroom.between(start, end, newest_first=sort == "desc"):
         if symbols and article.symbol not in symbols:
             continue
@@ -153,10 +162,13 @@ def list_news(exchange: Exchange, newsroom: Newsroom, query: dict[str, str]) -> 
             break
     more = len(page) > limit
     page = page[:limit]
-    token = f"{page[-1].updated_at}|{page[-1].id}".encode() if more else b""
+    place_reached = f"{page[-1].updated_at}|{page[-1].id}" if more else ""
+    if shorter and not more:
+        place_reached = f"{start}|0" if sort == "desc" else f"{end}|{10**12}"
+    token = place_reached.encode()
     return {
         "news": [article.view(content=with_content) for article in page],
-        "next_page_token": base64.b64encode(token).decode() if more else None,
+        "next_page_token": base64.b64encode(token).decode() if token else None,
     }
 
 

@@ -11,7 +11,7 @@ import itertools
 import secrets
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from market.venue.decimals import PRICE_SCALE
@@ -33,7 +33,7 @@ from market.venue.polygon_parameters import (
 )
 from market.venue.polygon_reference import PolygonReference
 from market.venue.polygon_snapshots import movers, snapshot, snapshots, unified
-from market.venue.price_history import Frame, PriceHistory
+from market.venue.price_history import SESSIONS_A_PAGE, Frame, PriceHistory
 from market.venue.tape import CLOSING, EXTENDED, OPENING, Bar, Print, Quote
 from market.venue.timestamps import new_york_date, parse_moment
 
@@ -43,6 +43,7 @@ _OTHER_PLANS = ("/vX/", "/v1/summaries", "/v1/last", "/v1/conversion/", "/v1/rel
 """Options, indices, currencies, crypto, fundamentals and partners' data: the venue's key has a stocks plan."""
 _TIMESPANS = ("second", "minute", "hour", "day", "week", "month", "quarter", "year")
 AGGREGATES_DEFAULT = 5000
+T = TypeVar("T")
 _CONDITIONS = {OPENING: [17], CLOSING: [8], EXTENDED: [12]}
 
 
@@ -187,16 +188,18 @@ class PolygonRest:
             raise bad("Could not parse the 'sort' parameter")
         descending = query.get("sort") == "desc"
         frame = Frame(timespan, int(multiplier))
-        bars: Iterator[Bar] = self.history.bars(ticker, frame, start, end, "split" if adjusted else "raw")
+        seen = cursor(query)
+        if seen is not None and frame.intraday_ns:
+            start, end = (start, min(end, seen)) if descending else (max(start, seen), end)
+        self.history.looked_at = 0
+        bars: Iterator[Bar] = self.history.bars(
+            ticker, frame, start, end, "split" if adjusted else "raw", newest_first=descending
+        )
         if timespan == "week":
             bars = (dataclasses.replace(bar, t=_sunday(bar.t)) for bar in bars)
-        if descending:
-            bars = iter(list(bars)[::-1])
-        seen = cursor(query)
         if seen is not None:
             bars = itertools.dropwhile(lambda bar: bar.t >= seen if descending else bar.t <= seen, bars)
-        page = list(itertools.islice(bars, limit + 1))
-        more, page = len(page) > limit, page[:limit]
+        page, more = self._page(bars, limit)
         body: dict[str, Any] = {"ticker": ticker, "queryCount": len(page), "resultsCount": len(page),
                                 "adjusted": adjusted}  # fmt: skip
         if page:
@@ -250,35 +253,41 @@ class PolygonRest:
         query = request.query
         start, end = self._timestamp_span(query)
         limit = parse_limit(query, 1000)
+        after = row_cursor(query)
         order = query.get("order") or "desc"
         if order not in ("asc", "desc"):
             raise bad("Could not parse the 'order' parameter")
         if query.get("sort") not in (None, "", "timestamp"):
             raise bad("Could not parse the 'sort' parameter")
-        source: Iterator[Any] = (
-            self.history.trades(ticker, start, end)
-            if kind == "trades"
-            else self.history.quotes(ticker, start, end)
-        )
-        if order == "desc":
-            source = iter(list(source)[::-1])
+        if after is not None:
+            start, end = (start, min(end, after[0])) if order == "desc" else (max(start, after[0]), end)
+        self.history.looked_at = 0
+        look_up = self.history.trades if kind == "trades" else self.history.quotes
+        source: Iterator[Any] = look_up(ticker, start, end, newest_first=order == "desc")
         counted = (
             (row.t, seen, row)
             for _, group in itertools.groupby(source, key=lambda row: row.t)
             for seen, row in enumerate(group, 1)
         )
-        after = row_cursor(query)
         if after is not None:
             sign = -1 if order == "desc" else 1
             counted = (item for item in counted if (sign * item[0], item[1]) > (sign * after[0], after[1]))
-        page = list(itertools.islice(counted, limit + 1))
-        more, page = len(page) > limit, page[:limit]
+        page, more = self._page(counted, limit)
         view = self._trade_view if kind == "trades" else self._quote_view
         answer: dict[str, Any] = {"results": [view(ticker, row) for _, _, row in page], "status": "OK",
                                   "request_id": self._request_id()}  # fmt: skip
         if more:
             answer["next_url"] = self._next_url(request, f"{page[-1][0]}|{page[-1][1]}")
         return Answer(200, answer)
+
+    def _page(self, rows: Iterator[T], limit: int) -> tuple[list[T], bool]:
+        """(rows of a page, whether there are more): it ends at the limit, or when it has opened enough sessions."""
+        page: list[T] = []
+        for row in rows:
+            if len(page) == limit or (page and self.history.looked_at > SESSIONS_A_PAGE):
+                return page, True
+            page.append(row)
+        return page, False
 
     def _timestamp_span(self, query: dict[str, str]) -> tuple[int, int]:
         """The venue's day unless the query says otherwise; the day of its end when it has no beginning."""

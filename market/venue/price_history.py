@@ -11,16 +11,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, time, timedelta
 
+import numpy as np
+
 from market import calendar
 from market.errors import CalendarError
 from market.venue.daily import DailyBar
 from market.venue.exchange import Exchange
 from market.venue.feeds import SIP, Feed
-from market.venue.tape import Bar, Print, Quote, SymbolTape
+from market.venue.tape import CLOSING, OPENING, Bar, Print, Quote, SymbolTape
 from market.venue.timestamps import MINUTE, new_york, new_york_date
 
 DAY_NS = 24 * 60 * MINUTE
 _EVENING = 4 * 60 * MINUTE
+SESSIONS_A_PAGE = 100
+"""Sessions one answer may open: every one has to be modelled, and the exchange stands still meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,8 @@ class PriceHistory:
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
+        self.looked_at = 0
+        "Sessions opened since a reader set it to 0: a page ends when it has cost enough of them."
         self._actions_day: date | None = None
         self._known_actions: dict[str, list[tuple[date, float, float]]] = {}
 
@@ -122,22 +128,25 @@ class PriceHistory:
     # --- ranges ------------------------------------------------------------------------------------------
 
     def bars(
-        self, symbol: str, frame: Frame, start: int, end: int, adjustment: str = "raw", feed: Feed = SIP
-    ) -> Iterator[Bar]:
-        """Bars whose left edge is in start..end (both included), oldest first, nothing after the clock."""
+        self, symbol: str, frame: Frame, start: int, end: int, adjustment: str = "raw", feed: Feed = SIP,
+        *, newest_first: bool = False,
+    ) -> Iterator[Bar]:  # fmt: skip
+        """Bars whose left edge is in start..end (both included), nothing after the clock."""
         end = min(end, self._now(feed))
         if end < start or symbol not in self.exchange.tape or not feed.listed:
             return
         width = frame.intraday_ns
         if width:
-            for tape in self._tapes(symbol, start, end, feed):
+            for tape in self._tapes(symbol, start, end, feed, newest_first=newest_first):
                 factor = self._factor(symbol, tape.session.day, adjustment)
                 left, right = feed.hours(tape.session)
-                for bar in tape.bars(left, min(right, self._limit(frame, feed)), width):
+                found = tape.bars(left, min(right, self._limit(frame, feed)), width)
+                for bar in reversed(found) if newest_first else found:
                     if start <= bar.t <= end:
                         yield _scaled(bar, factor)
             return
-        yield from self._long_bars(symbol, frame, start, end, adjustment, feed)
+        longer = self._long_bars(symbol, frame, start, end, adjustment, feed)
+        yield from reversed(list(longer)) if newest_first else longer
 
     def _limit(self, frame: Frame, feed: Feed) -> int:
         """Exclusive end of the prints to use: bars are made of minutes, and the one that is still running is not shown."""
@@ -190,24 +199,43 @@ class PriceHistory:
             if bar is not None:
                 yield bar
 
-    def quotes(self, symbol: str, start: int, end: int, feed: Feed = SIP) -> Iterator[Quote]:
+    def quotes(
+        self, symbol: str, start: int, end: int, feed: Feed = SIP, *, newest_first: bool = False
+    ) -> Iterator[Quote]:
         """Quotes in start..end, nothing after the clock."""
         end = min(end, self._now(feed))
-        for tape in self._tapes(symbol, start, end, feed):
+        for tape in self._tapes(symbol, start, end, feed, newest_first=newest_first):
             left, right = feed.hours(tape.session)
-            for i in range(tape.quotes_until(max(start, left) - 1), tape.quotes_until(min(end, right - 1))):
+            found = range(tape.quotes_until(max(start, left) - 1), tape.quotes_until(min(end, right - 1)))
+            for i in reversed(found) if newest_first else found:
                 yield tape.quote(i)
 
-    def trades(self, symbol: str, start: int, end: int, feed: Feed = SIP) -> Iterator[Print]:
+    def trades(
+        self, symbol: str, start: int, end: int, feed: Feed = SIP, *, newest_first: bool = False
+    ) -> Iterator[Print]:
         """Prints in start..end, nothing after the clock."""
         end = min(end, self._now(feed) - feed.prints_late)
-        for tape in self._tapes(symbol, start, end, feed):
+        for tape in self._tapes(symbol, start, end, feed, newest_first=newest_first):
             left, right = feed.hours(tape.session)
-            for i in range(tape.trades_until(max(start, left) - 1), tape.trades_until(min(end, right - 1))):
+            found = range(tape.trades_until(max(start, left) - 1), tape.trades_until(min(end, right - 1)))
+            for i in reversed(found) if newest_first else found:
                 yield tape.trade(i)
 
-    def _tapes(self, symbol: str, start: int, end: int, feed: Feed) -> Iterator[SymbolTape]:
-        """The sessions whose hours can reach into start..end, oldest first."""
+    def crosses(
+        self, symbol: str, start: int, end: int, *, newest_first: bool = False
+    ) -> Iterator[list[Print]]:
+        """Opening and closing prints in start..end, a list a session, nothing after the clock."""
+        end = min(end, self.exchange.now)
+        for tape in self._tapes(symbol, start, end, SIP, newest_first=newest_first):
+            at = np.flatnonzero((tape.kind == OPENING) | (tape.kind == CLOSING))
+            found = [tape.trade(int(i)) for i in at if start <= tape.trade_time(int(i)) <= end]
+            if found:
+                yield found
+
+    def _tapes(
+        self, symbol: str, start: int, end: int, feed: Feed, *, newest_first: bool = False
+    ) -> Iterator[SymbolTape]:
+        """The sessions whose hours can reach into start..end; each is counted as looked at."""
         if end < start or symbol not in self.exchange.tape or not feed.listed:
             return
         if feed.overnight:
@@ -220,7 +248,8 @@ class PriceHistory:
             days = calendar.sessions(first, last)
         except CalendarError:
             return
-        for day in days:
+        for day in reversed(days) if newest_first else days:
+            self.looked_at += day != today  # the session of today is there already
             found = tape.on(symbol, day) if day == today else tape.past(symbol, day)
             if found is not None:
                 yield found

@@ -339,6 +339,45 @@ def test_data_refusals(shared_wire: Wire, path: str, query: dict[str, str], stat
     assert "message" in answer.json()
 
 
+@pytest.mark.parametrize(
+    ("kind", "query"),
+    [
+        ("quotes", {"symbols": "KO,AAPL", "start": DAY, "limit": 97}),
+        ("trades", {"symbols": "AAPL", "start": "2022-12-27T20:30:00Z", "limit": 300}),
+        ("bars", {"symbols": "KO,AAPL", "start": "2022-12-26", "timeframe": "1Hour", "limit": 3}),
+        ("bars", {"symbols": "KO,AAPL", "start": "2022-09-26", "timeframe": "1Week", "limit": 5}),
+        ("auctions", {"symbols": "KO,AAPL", "start": "2022-12-15", "limit": 4}),
+    ],
+)
+def test_pages_upwards_and_downwards_meet_the_whole(
+    shared_wire: Wire, kind: str, query: dict[str, Any]
+) -> None:
+    def read(sort: str, **more: Any) -> list[tuple[str, str]]:
+        rows: list[tuple[str, str]] = []
+        token: dict[str, str] = {}
+        while True:
+            page = shared_wire.get(f"/v2/stocks/{kind}", **{**query, **more}, sort=sort, **token)
+            rows += [(s, row.get("t") or row["d"]) for s, found in page[kind].items() for row in found]
+            if page["next_page_token"] is None:
+                return rows
+            token = {"page_token": page["next_page_token"]}
+
+    whole = read("asc", limit=10_000)
+    assert read("asc") == whole
+    backwards = read("desc")
+    assert sorted(backwards) == sorted(whole)
+    for symbol in query["symbols"].split(","):
+        times = [t for s, t in backwards if s == symbol]
+        assert times == sorted(times, reverse=True)
+
+
+def test_one_answer_opens_so_many_sessions_and_no_more(shared_wire: Wire) -> None:
+    page = shared_wire.get("/v2/stocks/AAPL/bars", timeframe="4Hour", start="2021-01-01", limit=10_000)
+    days = {bar["t"][:10] for bar in page["bars"]}
+    assert 95 <= len(days) <= 105
+    assert page["next_page_token"]
+
+
 def test_a_longer_bar_is_the_sum_of_its_finished_minutes(venue: RehearsalVenue, wire: Wire) -> None:
     venue.advance(150)
     span = {"start": "2022-12-28T15:00:00Z"}
