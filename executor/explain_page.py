@@ -255,12 +255,12 @@ def _terms(order: Row) -> str:
     )
     shown = [f"{word} {number(order[name])}" for word, name in prices if order.get(name) is not None]
     kind = order.get("order_type") or ""
-    only_limit = kind == "limit" and len(shown) == 1
+    said_by_price = len(shown) == 1 and shown[0].startswith(f"{kind} ")
     words = [
         order.get("side") or "?",
         number(order.get("qty")),
         order["symbol"],
-        "" if only_limit else kind,
+        "" if said_by_price else kind,
         ", ".join(shown),
     ]
     return " ".join(word for word in words if word)

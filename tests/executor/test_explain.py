@@ -362,6 +362,25 @@ def test_an_exit_has_no_signal_and_needs_no_approval(book: Traded, terminal: Ter
     assert "an exit reduces what is held and needs no approval" in terminal.run("explain", cid).out
 
 
+def test_a_leg_the_broker_made_is_told_with_its_parent(book: Traded, terminal: Terminal) -> None:
+    parent = book.place("BBB", qty="5", order_class="bracket", inputs=INPUTS, checks={"limits": CHECKS})[
+        "cid"
+    ]
+    leg = {
+        "client_order_id": "leg-of-the-broker", "parent_client_order_id": parent, "leg": 1, "purpose": "stop", "symbol": "BBB",
+        "side": "sell", "qty": "5", "order_type": "stop", "stop_price": "95", "worst_price": "95", "time_in_force": "day",
+        "market_time": NOON.isoformat(), "broker_order_id": "b-leg", "broker_status": "held",
+    }  # fmt: skip
+    assert book.call("record_leg(:e, CAST(:p AS jsonb))", p=json.dumps(leg))
+    assert story(terminal, parent)["orders"][0]["kin"]["legs"] == ["leg-of-the-broker"]
+    told = story(terminal, "b-leg")
+    assert told["orders"][0]["kin"]["parent"] == parent
+    assert "no quote recorded with the decision on leg-of-the-broker" in told["missing"]
+    page = terminal.run("explain", "b-leg").out
+    assert f"leg of {parent}" in page
+    assert "sell 5 BBB stop 95" in page
+
+
 def test_a_signal_nobody_acted_on_says_so(ledger: Ledger, terminal: Terminal) -> None:
     with ledger.session() as session:
         whole_chain(session)
