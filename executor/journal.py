@@ -214,8 +214,18 @@ class Journal:
         await self.rows("SELECT record_clock_sample(%s, %s, %s)", source, *sample)
 
     async def keep_raw(self) -> int:
-        """Once a day: make the coming months' partitions of raw messages, drop what the policy lets go."""
-        return int(await self.value("SELECT keep_raw(%s)", holder_name()))
+        """Once a day: make the coming months' partitions of raw messages, drop what the policy lets go.
+
+        Returns how many months were dropped. Housekeeping must not stop trading: what keeps it from being
+        done (somebody reads an old month) becomes an alert.
+        """
+        try:
+            return int(await self.value("SELECT keep_raw(%s)", holder_name()))
+        except psycopg.Error as error:
+            if self._connection.broken:
+                raise
+            await self.alert("warning", "retention", "Raw messages were not put in order", _first_line(error))
+            return 0
 
     async def record_cash(self, activity_id: str, account: str, amount: Decimal, memo: str) -> bool:
         """Book one cash activity; False if it was booked before."""

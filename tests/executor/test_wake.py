@@ -12,8 +12,10 @@ from sqlalchemy import text
 
 from executor import upkeep, wake
 from executor.errors import InputError, RefusedError
+from executor.journal import Journal
 from executor.wake import Wake
 from sql.ledger import Ledger
+from sql.roles import in_force
 from sql.server import libpq_url
 
 
@@ -92,6 +94,24 @@ def test_a_drill_is_recorded_with_what_was_seen(ledger: Ledger, capsys: pytest.C
     }
     with pytest.raises(InputError, match="no drill 'picnic'"):
         upkeep.record_drill(ledger, "picnic", who="ann", passed=True, detail="x")
+
+
+def test_housekeeping_that_fails_is_an_alert_and_no_end(ledger: Ledger) -> None:
+    with ledger.engine.begin() as connection:
+        if not in_force(connection):
+            pytest.skip("this server's login may not create roles: nothing can be taken from them")
+        connection.exec_driver_sql("REVOKE EXECUTE ON FUNCTION ledger.keep_raw(text) FROM sallyport_executor")
+
+    async def run() -> int:
+        journal = await Journal.open(ledger.url)
+        try:
+            return await journal.keep_raw()
+        finally:
+            await journal.close()
+
+    assert asyncio.run(run()) == 0
+    with ledger.session() as session:
+        assert "permission denied" in session.execute(text("SELECT body FROM ledger.alert")).scalar_one()
 
 
 def test_only_raw_messages_are_ever_dropped_and_only_by_the_policy(
