@@ -42,11 +42,15 @@ def model(seed: int) -> RiskSnapshot:
     )  # fmt: skip
 
 
+TOGETHER = module.TOGETHER_MIN
+
+
 class Kept(RuleBasedStateMachine):
     """A book and its orders, changed in every way there is; the exposure is told as the engine tells it."""
 
-    @initialize(with_model=st.booleans())
-    def begin(self, with_model: bool) -> None:
+    @initialize(with_model=st.booleans(), together=st.sampled_from([TOGETHER, 2]))
+    def begin(self, with_model: bool, together: int) -> None:
+        module.TOGETHER_MIN = together
         self.book = Book(Decimal(100_000))
         self.orders: dict[str, WorkingOrder] = {}
         self.quotes: dict[str, Quote] = {}
@@ -130,6 +134,23 @@ class Kept(RuleBasedStateMachine):
     @rule()
     def a_new_day(self) -> None:
         self.exposure.open_day()
+
+    @rule(
+        mids=st.lists(st.tuples(st.sampled_from(NAMES), st.integers(50, 2_000_000)), min_size=2, max_size=8)
+    )
+    def many_quotes_at_once(self, mids: list[tuple[str, int]]) -> None:
+        quotes = [
+            Quote(
+                market_time=NOON, now_ns=0, symbol=symbol, bid=Decimal(mid) / 100, ask=Decimal(mid + 1) / 100,
+                bid_size=1, ask_size=1,
+            )
+            for symbol, mid in mids
+        ]  # fmt: skip
+        self.exposure.quotes(quotes)
+        self.quotes |= {quote.symbol: quote for quote in quotes}
+
+    def teardown(self) -> None:
+        module.TOGETHER_MIN = TOGETHER
 
     @invariant()
     def equal_to_a_recount(self) -> None:
