@@ -21,7 +21,14 @@ def net_shares(known: Known, work: Work, target: Target, quote: Quote, event: Ti
     symbol = target.symbol
     others = sum((share(known, w, symbol, quote) for w in known.works.values() if w is not work), ZERO)
     own = share(known, work, symbol, quote)
-    start = work.starts.setdefault(symbol, known.held(symbol) - others)
+    held = known.held(symbol)
+    if (
+        own
+        and abs(others + _exact(known, work, target, quote) - held) < 1
+        and not work.batch.policy.fractional
+    ):
+        return held, True  # less than a share away: which whole share is nearer changes with every quote
+    start = work.starts.setdefault(symbol, held - others)
     fraction = _released(known, work, symbol, own - start, event)
     if fraction < 1:
         moved = (own - start) * fraction
@@ -42,6 +49,12 @@ def share(known: Known, work: Work, symbol: str, quote: Quote) -> Decimal:
         return ZERO
     weight, fractional = target.weight * known.exposure_scale, work.batch.policy.fractional
     return target_shares(weight, work.batch.capital * equity, quote.mid, fractional=fractional)
+
+
+def _exact(known: Known, work: Work, target: Target, quote: Quote) -> Decimal:
+    """The strategy's shares before they are rounded to whole ones."""
+    assert work.equity is not None
+    return target.weight * known.exposure_scale * work.batch.capital * work.equity / quote.mid
 
 
 def settle(known: Known, work: Work) -> None:

@@ -39,6 +39,8 @@ def on_batch(known: Known, event: Batch) -> list[Command]:
         known.exposure.rebuild()  # as a load does: a replay has an equal snapshot, and must round alike
     known.batch, known.snapshot = event, event.snapshot
     last = known.works.get(event.strategy)
+    if last is not None and not last.finished:
+        settle(known, last)
     work = Work(event, legs=dict(event.legs), finished=event.settled)
     work.settled = {} if last is None else last.settled
     known.works[event.strategy] = work

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from executor.core import schedule
 from executor.core.commands import Cancel, Command, FinishBatch, Intent, Reserve
-from executor.core.events import Bars, Fill, InstrumentSeen, OrderEvidence, Target, Trade
+from executor.core.events import Bars, Fill, InstrumentSeen, OrderEvidence, Target, Trade, TradingStatus
 from executor.core.order_shape import misshapen
 from executor.core.orders import Evidence, Leg
 from executor.core.policy import ExecutionPolicy, Price, Schedule
@@ -190,6 +190,33 @@ def test_after_a_restart_what_another_strategy_has_settled_is_told_and_stays_its
     world.batch({}, targets=targets, batch_id="b1", strategy="one", capital=Decimal("0.5"), settled=True)
     world.batch({"AAA": "0.04"}, batch_id="b2", strategy="two", capital=Decimal("0.5"))
     assert orders(world.tick()) == {"AAA": ("buy", Decimal(20))}
+
+
+def test_what_an_unfinished_batch_has_reached_stays_its_strategys_own() -> None:
+    world = World()
+    world.batch({"AAA": "0.10", "DDD": "0.10"}, strategy="one", batch_id="b1")
+    filled(world, world.tick())
+    assert not world.engine.batch_finished
+    targets = (Target(f"{9:032x}", "CCC", Decimal("0.05")),)
+    world.batch({}, targets=targets, strategy="one", batch_id="b2")
+    world.batch({"AAA": "0.02"}, strategy="two", batch_id="b3", legs={f"{1:032x}": 1})
+    assert orders(world.tick())["AAA"] == ("buy", Decimal(19)), (
+        "two shares of a hundred, on top of the first's"
+    )
+
+
+def test_a_target_between_two_whole_shares_is_not_traded_back_and_forth() -> None:
+    world = World()
+    world.tell(TradingStatus, symbol="BBB", code="H")  # so that the batch is not over
+    policy = ExecutionPolicy(no_trade_band=Decimal(0), order_notional_min_usd=Decimal(0))
+    world.batch({"AAA": "0.10", "BBB": "0.05"}, policy=policy)
+    filled(world, world.tick())
+    assert world.engine.book.positions == {"AAA": Decimal(100)}
+    for mid in ("100.30", "99.90", "100.30", "99.20"):
+        world.quote("AAA", str(Decimal(mid) - Decimal("0.01")), str(Decimal(mid) + Decimal("0.01")))
+        assert "AAA" not in orders(world.tick())
+    world.quote("AAA", "95.99", "96.01")
+    assert orders(world.tick())["AAA"][0] == "buy", "four shares are an order"
 
 
 def test_each_netted_order_names_its_strategy() -> None:
