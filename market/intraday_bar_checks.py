@@ -115,7 +115,9 @@ def bad_prints(data: Sessions) -> pl.DataFrame:
         )
     )
     off = pl.min_horizontal(pl.max_horizontal(up, down), sudden)
-    floor = pl.when("regular").then(0.01).otherwise(0.03)
+    # The first bar holds the auction and the search for a price: there one side alone speaks, and less strictly.
+    alone = pl.col("before").is_null() | pl.col("after").is_null()
+    floor = pl.when(pl.col("regular") & ~alone).then(0.005).otherwise(0.03)
     rows = rows.with_columns(
         off.alias("off"), pl.max_horizontal(12 * pl.col("usual_span"), floor).alias("bound")
     )
