@@ -311,7 +311,9 @@ class Exposure:
         pending, self._pending = self._pending, []
         tail_risk, expected = self.tail_risk, self._expected
         only, together = len(pending) == 1, len(pending) >= TOGETHER_MIN
-        for line in pending:
+        if together:
+            self._settle_together(pending)
+        for line in () if together else pending:
             line.pending = False
             change = line.signed - line.counted_signed
             if change != 0.0 and tail_risk is not None:
@@ -319,13 +321,8 @@ class Exposure:
                     tail_risk.take(expected[2])
                 else:
                     tail_risk.move(line.column, change)
-            if not together:
-                self._move_factors(line)
-            line.counted_signed = line.signed
-        if together:
-            self._move_factors_together(pending)
-        for line in pending:
-            line.counted_high, line.counted_low = line.high, line.low
+            self._move_factors(line)
+            line.counted_signed, line.counted_high, line.counted_low = line.signed, line.high, line.low
         if pending:
             self._expected = self._factor_worst = None
 
@@ -340,16 +337,21 @@ class Exposure:
                 high[k] += loading * more_low
                 low[k] += loading * more_high
 
-    def _move_factors_together(self, lines: list[Line]) -> None:
-        if not self._factors or self.snapshot is None or self.snapshot.loadings is None:
-            return
-        loadings = self.snapshot.loadings[[line.column for line in lines]]
-        more_high = np.array([line.high - line.counted_high for line in lines])[:, None]
-        more_low = np.array([line.low - line.counted_low for line in lines])[:, None]
-        up = np.maximum(loadings, 0.0)
-        down = loadings - up
-        self.factor_high = (self.factor_high + (up * more_high + down * more_low).sum(axis=0)).tolist()
-        self.factor_low = (self.factor_low + (up * more_low + down * more_high).sum(axis=0)).tolist()
+    def _settle_together(self, lines: list[Line]) -> None:
+        columns = [line.column for line in lines]
+        if self.tail_risk is not None:
+            self.tail_risk.moves(columns, [line.signed - line.counted_signed for line in lines])
+        if self._factors and self.snapshot is not None and self.snapshot.loadings is not None:
+            loadings = self.snapshot.loadings[columns]
+            more_high = np.array([line.high - line.counted_high for line in lines])[:, None]
+            more_low = np.array([line.low - line.counted_low for line in lines])[:, None]
+            up = np.maximum(loadings, 0.0)
+            down = loadings - up
+            self.factor_high = (self.factor_high + (up * more_high + down * more_low).sum(axis=0)).tolist()
+            self.factor_low = (self.factor_low + (up * more_low + down * more_high).sum(axis=0)).tolist()
+        for line in lines:
+            line.pending = False
+            line.counted_signed, line.counted_high, line.counted_low = line.signed, line.high, line.low
 
     def rebuild(self) -> None:
         """Add every sum up afresh."""
@@ -360,6 +362,7 @@ class Exposure:
         self.unmodelled.clear()
         if self.tail_risk is not None:
             self.tail_risk.clear()
+        self._gathering = True
         for line in self.lines.values():
             open_usd, line.open_usd = line.open_usd, 0.0
             line.high = line.low = line.worst = line.signed = line.mark = line.exit = line.required = 0.0
@@ -369,6 +372,7 @@ class Exposure:
                 line.open_usd = open_usd
                 self.open_usd += open_usd
                 self._revalue(line)
+        self._gathering = False
         self.settle()
 
     # ------------------------------------------------------------------ what limits ask

@@ -53,7 +53,8 @@ class TailRisk:
         returns = snapshot.returns
         self.usable = bool(np.isfinite(returns).all()) and returns.shape[0] >= SCENARIOS_MIN[0]
         # One name's scenarios side by side in memory: a move reads one row.
-        self._rows = list(np.ascontiguousarray(returns.T))
+        self._matrix = np.ascontiguousarray(returns.T)
+        self._rows = list(self._matrix)
         self.scenarios = returns.shape[0]
         self.pnl: Floats = np.zeros(self.scenarios)
         self._candidate: Floats = np.empty(self.scenarios)
@@ -75,6 +76,11 @@ class TailRisk:
         """Book a change of one position's value."""
         np.multiply(self._rows[column], change_usd, self._scratch)
         np.add(self.pnl, self._scratch, self.pnl)
+        self._present = None
+
+    def moves(self, columns: list[int], changes_usd: list[float]) -> None:
+        """Book many changes at once (without the linear algebra library, whose threads round differently)."""
+        self.pnl += np.einsum("ij,i->j", self._matrix[columns], np.array(changes_usd))
         self._present = None
 
     def present(self) -> Tail:
