@@ -134,7 +134,12 @@ def _known(story: Row) -> RenderableType:
         rows.append(("signal", joined(f"{signal['symbol']} {pct(signal['target_weight'])} of equity", score)))
         if signal["contributions"]:
             ranked = sorted(signal["contributions"].items(), key=lambda item: -abs(item[1]))
-            rows.append(("because of", joined(*(f"{name} {value:+.4f}" for name, value in ranked))))
+            seen = signal["features"]
+            reasons = (
+                f"{name} {value:+.4f}" + (f" (at {seen[name]:.4g})" if seen.get(name) is not None else "")
+                for name, value in ranked
+            )
+            rows.append(("because of", joined(*reasons)))
     if batch:
         rows.append(("batch", joined(
             str(batch["id"]), f"{batch['signals']} signals, gross {pct(batch['gross_weight'])}",

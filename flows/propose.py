@@ -78,9 +78,8 @@ def put_forward(work: Workspace, strategy: str | None, window: Window) -> tuple[
     prices = work.history.scan(data_set.id).collect()
     left_out = set(links.quarantined(validation))
     features = compute_features(adjusted(prices.filter(~pl.col("symbol").is_in(left_out))))
-    scores = score(
-        load(Path(model.artifact_path), model.artifact_hash), features.filter(pl.col("date") == window.as_of)
-    )
+    newest = features.filter(pl.col("date") == window.as_of)
+    scores = score(load(Path(model.artifact_path), model.artifact_hash), newest)
     snapshot = build_snapshot(prices, as_of=window.as_of)
     with work.ledger.session() as session:
         held = held_weights(session, snapshot)
@@ -105,7 +104,7 @@ def put_forward(work: Workspace, strategy: str | None, window: Window) -> tuple[
             signals=0,  # this and the hash are filled in by propose_batch
             content_hash="",
         )
-        proposed = propose_batch(session, batch, _signals(batch.id, weights, scores))
+        proposed = propose_batch(session, batch, _signals(batch.id, weights, scores, newest))
         if proposed is batch:
             raise_alert(
                 session,
@@ -148,8 +147,9 @@ def _stored(work: Workspace, data_set: DataSet, snapshot: Snapshot) -> RiskSnaps
     )
 
 
-def _signals(batch_id: uuid.UUID, weights: dict[str, Decimal], scores: Any) -> list[Signal]:
+def _signals(batch_id: uuid.UUID, weights: dict[str, Decimal], scores: Any, seen: Any) -> list[Signal]:
     reasons = {row["symbol"]: row for row in scores.iter_rows(named=True)}
+    values = {row.pop("symbol"): row for row in seen.drop("date").iter_rows(named=True)}
     return [
         Signal(
             batch_id=batch_id,
@@ -157,6 +157,7 @@ def _signals(batch_id: uuid.UUID, weights: dict[str, Decimal], scores: Any) -> l
             target_weight=weight,
             score=reasons[symbol]["score"] if symbol in reasons else None,
             contributions=_contributions(reasons[symbol]["contributions"]) if symbol in reasons else {},
+            features=values.get(symbol, {}),
         )
         for symbol, weight in sorted(weights.items())
     ]

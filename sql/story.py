@@ -173,16 +173,16 @@ def _signal(read: Reader, signal_id: uuid.UUID | None) -> Row | None:
     if signal_id is None:
         return None
     signal = read.row(
-        "SELECT signal_id, symbol, target_weight, score, contributions FROM v_signals WHERE signal_id = :id",
+        "SELECT signal_id, symbol, target_weight, score, contributions, features FROM v_signals WHERE signal_id = :id",
         id=signal_id,
     )
     assert signal is not None
     if signal["score"] is None:
         read.lacks("no score recorded for this signal")
-    if signal["contributions"]:
-        read.lacks("the features' values at the signal are not recorded; their largest contributions are")
-    else:
+    if not signal["contributions"]:
         read.lacks("no features' contributions recorded for this signal")
+    if not signal["features"]:
+        read.lacks("the features' values at the signal are not recorded")
     return signal
 
 

@@ -197,6 +197,8 @@ class Signal(LedgerTable, table=True):
     score: float | None = None
     contributions: dict[str, Any] = _json()
     """Top features by |contribution| to the score: ``{feature: contribution}``."""
+    features: dict[str, Any] = _json()
+    """What the model saw: ``{feature: value}``, null where it could not be computed."""
     __table_args__ = (
         UniqueConstraint("batch_id", "symbol", name="one_signal_per_symbol"),
         CheckConstraint("target_weight BETWEEN -10 AND 10", name="weight_is_a_fraction"),

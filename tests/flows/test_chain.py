@@ -82,6 +82,7 @@ def test_the_chain_ends_in_a_batch_that_waits_for_approval(session: Session, lin
         sum((signal.target_weight for signal in signals), Decimal(0)) == batch.gross_weight <= Decimal("0.95")
     )
     assert all(signal.score is not None and len(signal.contributions) == 3 for signal in signals)
+    assert all(set(signal.contributions) <= set(signal.features) for signal in signals), "and what it saw"
 
 
 def test_every_link_carries_the_one_before_it(session: Session, links: dict[str, Any]):

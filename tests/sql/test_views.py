@@ -58,7 +58,7 @@ PROMISED = {
         "signal_id batch_id strategy session as_of symbol target_weight score contributions "
         "batch_state proposer proposed_at valid_from valid_until verdict approver decided_at "
         "model_version_id data_set_id validation_run_id risk_snapshot_id content_hash key_id "
-        "signature"
+        "signature features"
     ),
 }
 
