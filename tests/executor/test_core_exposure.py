@@ -17,7 +17,8 @@ from slow_exposure import assert_equal_to_a_recount
 from executor.core import exposure as module
 from executor.core.book import Book
 from executor.core.events import Quote
-from executor.core.exposure import Exposure, valued
+from executor.core.exposure import Exposure
+from executor.core.line import valued
 from executor.core.orders import State, WorkingOrder
 from executor.core.pace import Pace
 from executor.core.tail_risk import TailRisk

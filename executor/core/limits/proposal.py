@@ -7,7 +7,8 @@ from decimal import Decimal
 from typing import Protocol
 
 from executor.core.events import AccountSeen
-from executor.core.exposure import Exposure, valued
+from executor.core.exposure import Exposure
+from executor.core.line import valued
 from executor.core.name import Name
 from executor.core.orders import Leg
 from executor.core.pace import Pace
@@ -77,7 +78,7 @@ class Proposal:
         USD at the sides positions would be closed at. NaN while a price is missing or nothing is left: every
         fraction of it is then NaN too, and the gate reads that as unknown.
     high, low, worst, signed, required : float
-        The name's values after the order, as in :class:`~executor.core.exposure.Line`.
+        The name's values after the order, as in :class:`~executor.core.line.Line`.
     added : float
         What the order adds to every sum of worst values (USD).
     """
