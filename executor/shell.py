@@ -314,7 +314,9 @@ class Executor:
         killed = beat.killed and not (engine.killed and engine.flatten >= beat.flatten)
         if killed:
             self.anchors.want("kill")
-        if not killed and (tighter(beat.mode, before) is not beat.mode or engine.killed > beat.killed):
+        way_out = beat.killed and beat.mode is Mode.FLATTENING  # from HALTED it only looks looser
+        loosened = tighter(beat.mode, before) is not beat.mode or engine.killed > beat.killed
+        if loosened and not killed and not way_out:
             reason = await self.journal.value("SELECT mode_reason FROM book")
             event: Event = Rearm(**stamp, mode=beat.mode, reason=reason, asked_ns=asked_ns)
         else:
