@@ -152,7 +152,7 @@ class LimitSettings(_Section):
     clock_offset_ms: Decimal = Field(default=Decimal("500"), gt=0)
     price_jump: Decimal = Field(default=Decimal("0.10"), gt=0)
     price_jump_rest_s: Decimal = Field(default=Decimal("30"), ge=0)
-    orders_per_minute: int = Field(default=600, gt=0)
+    orders_per_minute: int = Field(default=300, gt=0)
     turns: int = Field(default=6, gt=1)
     disk_used: Decimal = Field(default=Decimal("0.95"), gt=0, le=1)
     memory_used: Decimal = Field(default=Decimal("0.95"), gt=0, le=1)
