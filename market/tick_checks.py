@@ -211,11 +211,15 @@ def quotes(data: Sessions) -> pl.DataFrame:
         pl.col("mid") - pl.coalesce("before", "after"),
         pl.col("mid") - pl.coalesce("after", "before"),
     )
-    far = (
-        (gap_before.sign() == gap_after.sign())
-        & (pl.min_horizontal(gap_before.abs(), gap_after.abs()) > 0.03)
-        & pl.col("regular")
+    # In a drift every quote lies beside its neighbours, however far the half hour goes.
+    sudden = pl.max_horizontal(
+        *((pl.col("mid") - pl.col("filled").shift(n).over(key)).abs() for n in (1, -1))
     )
+    nearer = pl.min_horizontal(gap_before.abs(), gap_after.abs(), sudden)
+    off = pl.when(gap_before.sign() == gap_after.sign()).then(nearer).otherwise(0.0)
+    rows = rows.with_columns(off.alias("off"))
+    scatter = 1.4826 * pl.col("off").rolling_median(201, min_samples=10, center=True).over(key)
+    far = (pl.col("off") > pl.max_horizontal(_SIGMAS * scatter, pl.lit(_OFF))) & pl.col("regular")
     kind = (
         pl.when(negative).then(pl.lit("invalid_price")).when(none).then(pl.lit("zero_quote"))
         .when(both & (bid > ask * (1 + 1e-9))).then(pl.lit("crossed_quote"))
