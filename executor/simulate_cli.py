@@ -87,7 +87,7 @@ GROUPS = {
         "refused by the venue", "duplicate ids refused", "orders arrived late", "updates lost", "fills seen again",
         "looks in vain", "foreign orders", "sessions closed", "unknown to the close",
     ),
-    "modes": ("mode REDUCING", "mode CLOSE_ONLY", "mode FLATTENING", "mode HALTED", "re-arms heard"),
+    "modes": ("mode REDUCING", "mode CLOSE_ONLY", "mode FLATTENING", "mode HALTED", "kills heard", "re-arms heard"),
     "the process": ("crashes", "crashes in recovery", "step restart"),
     "proof of life": ("fresh signal traded", "flat at the end"),
 }  # fmt: skip

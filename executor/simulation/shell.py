@@ -404,7 +404,11 @@ class Shell:
         if ledger.killed and (
             not engine.killed or (ledger.flatten and not engine.flatten) or _way_out(ledger, engine)
         ):
-            self.tell(e.Kill(**stamp, who="a person", reason="simulated", flatten=ledger.flatten))
+            self.counts["kills heard"] += 1
+            if self.counts["kills heard"] % 2:  # by either event: the shell's heartbeat, or a person at once
+                self.tell(e.ModeSeen(**stamp, mode=ledger.mode, killed=ledger.killed, flatten=ledger.flatten))
+            else:
+                self.tell(e.Kill(**stamp, who="a person", reason="simulated", flatten=ledger.flatten))
         elif RANKS[ledger.mode] < RANKS[engine.mode] or (engine.killed and not ledger.killed):
             self.counts["re-arms heard"] += 1
             self.tell(
