@@ -81,7 +81,7 @@ class BrokerEvidence:
         await self.desk.tell(
             self.desk.evidence(
                 client_id,
-                evidence_of_status(order["status"]),
+                evidence_of_status(order["status"], order.get("time_in_force", "day")),
                 broker_order_id=order["id"],
                 broker_status=order["status"],
                 broker_filled=Decimal(order.get("filled_qty") or 0),

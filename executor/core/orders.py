@@ -82,8 +82,10 @@ ENDED_STATUSES = frozenset({"filled", "canceled", "expired", "replaced", "done_f
 REFUSED_STATUSES = frozenset({"rejected"})
 
 
-def evidence_of_status(status: str) -> Evidence:
-    """What a broker status proves about an order."""
+def evidence_of_status(status: str, time_in_force: str = "day") -> Evidence:
+    """What a broker status proves about an order; one good till canceled is only done for the day."""
+    if status == "done_for_day" and time_in_force == "gtc":
+        return Evidence.WORKING
     if status in ENDED_STATUSES:
         return Evidence.ENDED
     if status in REFUSED_STATUSES:

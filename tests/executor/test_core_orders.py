@@ -70,3 +70,9 @@ def test_a_final_status_ends_a_live_order(status: str) -> None:
 def test_the_page_is_what_the_table_generates() -> None:
     page = Path(__file__).parents[2] / "docs/order-states.md"
     assert page.read_text() == markdown(), "python -m executor.core.diagram > docs/order-states.md"
+
+
+def test_an_order_good_till_canceled_is_only_done_for_the_day() -> None:
+    assert evidence_of_status("done_for_day", "gtc") is Evidence.WORKING
+    assert evidence_of_status("done_for_day", "day") is Evidence.ENDED
+    assert evidence_of_status("expired", "gtc") is Evidence.ENDED
