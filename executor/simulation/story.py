@@ -70,6 +70,8 @@ def story_of(seed: int) -> Story:
         limits["gross"] = chance.choice(["0.30", "0.50", "0.80"])
     if chance.random() < 0.3:
         limits["equity_confirm_s"] = chance.choice(["0", "5"])
+    if chance.random() < 0.3:  # a slow fall: the drawdown speaks before the day's loss does
+        limits |= {"daily_loss": "0.40", "extreme_loss": "0.60", "drawdown": "0.02", "drawdown_stop": "0.10"}
     # Half the scenarios are rough, some are nearly calm: faults meet each other, and meet nothing.
     roughness = chance.choice([0.15, 0.35, 0.6])
     steps = [_batch(chance)]
@@ -107,7 +109,9 @@ def _batch(chance: random.Random) -> Step:
 
 
 def _price(chance: random.Random) -> Step:
-    kind = chance.choice(["gap", "gap", "crossed", "one-sided", "stub", "stale", "crash of all"])
+    kind = chance.choice(
+        ["gap", "gap", "crossed", "one-sided", "stub", "stale", "crash of all", "crash of all"]
+    )
     if kind == "crash of all":
         fall = -chance.choice([0.03, 0.06, 0.12, 0.3])
         return Step("drift", _wait(chance), moves=tuple(fall for _ in SYMBOLS))
