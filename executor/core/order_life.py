@@ -146,6 +146,9 @@ def _weighed(known: Known, order: WorkingOrder, event: OrderEvidence) -> Evidenc
             # It ended by fills that are not booked yet: until they are, it stays open and reserved.
             order.ending = event.broker_filled
             return Evidence.WORKING
+        case Evidence.REFUSED if order.sends > 1 and event.broker_order_id is None:
+            # Of an order sent again it proves nothing: the first one may hold the very shares or money.
+            return Evidence.AMBIGUOUS
         case Evidence.WORKING if order.state is State.CANCELING and not event.reason:
             # A sweep that still shows it open does not undo the cancel that is on its way.
             return Evidence.CANCEL_SENT

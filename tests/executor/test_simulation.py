@@ -12,11 +12,12 @@ from dataclasses import replace
 
 import msgspec
 import pytest
+from core_world import SECOND, World
 from typer.testing import CliRunner
 
 from executor.cli import app
 from executor.core import cancels, engine, events, flatten, latch, order_life, orders, targets
-from executor.core.commands import Command, Record, Reserve
+from executor.core.commands import Command, Record, Reserve, Submit
 from executor.core.gate import Gate
 from executor.core.known import Known
 from executor.core.modes import Mode
@@ -73,6 +74,32 @@ def test_the_same_seed_gives_the_same_commands_in_another_process_with_another_h
 def test_a_story_survives_writing_and_reading() -> None:
     story = story_of(7)
     assert msgspec.json.decode(msgspec.json.encode(story), type=Story) == story
+
+
+def test_a_refusal_of_an_order_sent_again_does_not_free_what_the_first_one_may_hold() -> None:
+    """Found by a seed: hidden by the broker, sent again, refused for want of shares the first copy held."""
+    world = World()
+    world.batch({"AAA": "0.05"})
+    cid = next(c.intent.client_order_id for c in world.tick() if isinstance(c, Reserve))
+    assert cid is not None
+    world.tell(events.Reserved, client_order_id=cid, ok=True, reason="")
+    world.tell(events.OrderEvidence, client_order_id=cid, evidence=Evidence.AMBIGUOUS, reason="504")
+    for _ in range(3):
+        world.tell(events.OrderEvidence, client_order_id=cid, evidence=Evidence.NOT_FOUND)
+    world.now_ns += 61 * SECOND
+    world.quote("AAA", "99.99", "100.01")
+    again = [c for c in world.tick() if isinstance(c, Submit)]
+    assert [c.repeat for c in again] == [True]
+    world.tell(events.OrderEvidence, client_order_id=cid, evidence=Evidence.REFUSED, reason="403 no shares")
+    assert world.engine.orders[cid].state is State.UNKNOWN
+    world.tell(
+        events.OrderEvidence,
+        client_order_id=cid,
+        evidence=Evidence.REFUSED,
+        broker_order_id="b",
+        broker_status="rejected",
+    )
+    assert world.engine.orders[cid].state is State.REJECTED, "the broker shows this very order refused"
 
 
 # ---------------------------------------------------------------------- planted defects
