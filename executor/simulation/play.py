@@ -36,6 +36,7 @@ WIDE = {
     "concentration": "5", "beta": "9", "factor_risk": "1", "value_at_risk": "1", "expected_shortfall": "1",
     "value_at_risk_99": "1", "expected_shortfall_99": "1", "buying_power": "4", "stage_capital": "5",
     "turnover": "100", "intraday_margin": "1", "notional_per_day_usd": "1000000000",
+    "turns": "1000",
 }  # fmt: skip
 """Limits of the last act: whether a signal trades at all, not how much of it."""
 
