@@ -7,37 +7,35 @@ batch has settled stays counted while another is worked.
 
 from __future__ import annotations
 
-from decimal import ROUND_DOWN, Decimal
+from decimal import Decimal
 
 from executor.core import schedule
 from executor.core.book import ZERO
 from executor.core.events import Quote, Target, Timer
 from executor.core.known import Known, Work
-from executor.core.planner import target_shares
+from executor.core.order_shape import fitted
 
 
 def net_shares(known: Known, work: Work, target: Target, quote: Quote, event: Timer) -> tuple[Decimal, bool]:
-    """Signed shares wanted of the target's name by now, and whether all of it has been released."""
-    symbol = target.symbol
+    """Signed shares wanted of the target's name by now, and whether all of it has been released.
+
+    The strategies' shares are added up exactly and the sum is rounded, so that every strategy's batch
+    asks for the same. Within a share of the sum what is held stays: which whole share is nearer
+    changes with every quote.
+    """
+    symbol, held, fractional = target.symbol, known.held(target.symbol), work.batch.policy.fractional
     others = sum((share(known, w, symbol, quote) for w in known.works.values() if w is not work), ZERO)
     own = share(known, work, symbol, quote)
-    held = known.held(symbol)
-    if (
-        own
-        and abs(others + _exact(known, work, target, quote) - held) < 1
-        and not work.batch.policy.fractional
-    ):
-        return held, True  # less than a share away: which whole share is nearer changes with every quote
     start = work.starts.setdefault(symbol, held - others)
     fraction = _released(known, work, symbol, own - start, event)
-    if fraction < 1:
-        moved = (own - start) * fraction
-        own = start + (moved if work.batch.policy.fractional else moved.to_integral_value(ROUND_DOWN))
-    return others + own, fraction >= 1
+    net = others + (own if fraction >= 1 else start + (own - start) * fraction)
+    if net and not fractional and abs(net - held) < 1:
+        return held, fraction >= 1
+    return fitted(net, fractional=fractional), fraction >= 1
 
 
 def share(known: Known, work: Work, symbol: str, quote: Quote) -> Decimal:
-    """The strategy's own signed shares of a name: as sized while it is worked, as settled afterwards."""
+    """The strategy's own signed shares of a name, not rounded: as wanted while it is worked, then as settled."""
     target = work.by_symbol.get(symbol)
     told_settled = work.batch.settled and symbol not in work.settled
     if target is None or (work.finished and not told_settled):
@@ -47,14 +45,7 @@ def share(known: Known, work: Work, symbol: str, quote: Quote) -> Decimal:
     equity = work.equity if work.equity is not None else known.equity
     if equity is None:
         return ZERO
-    weight, fractional = target.weight * known.exposure_scale, work.batch.policy.fractional
-    return target_shares(weight, work.batch.capital * equity, quote.mid, fractional=fractional)
-
-
-def _exact(known: Known, work: Work, target: Target, quote: Quote) -> Decimal:
-    """The strategy's shares before they are rounded to whole ones."""
-    assert work.equity is not None
-    return target.weight * known.exposure_scale * work.batch.capital * work.equity / quote.mid
+    return target.weight * known.exposure_scale * work.batch.capital * equity / quote.mid
 
 
 def settle(known: Known, work: Work) -> None:
@@ -74,7 +65,7 @@ def settle(known: Known, work: Work) -> None:
             work.given_up[symbol] = given_up
         others = sum((share(known, w, symbol, quote) for w in known.works.values() if w is not work), ZERO)
         low, high = sorted((start, sized))
-        own = min(max(known.held(symbol) - others, low), high)
+        own = min(max(known.held(symbol) - others, low - 1), high + 1)  # to within the rounding
         work.settled[symbol] = own / scale
 
 

@@ -49,10 +49,16 @@ def may_not_leave(known: Known, order: WorkingOrder) -> str:
             return f"mode {known.mode}"
         if why := known.new_risk_blocked(order.symbol):
             return why
-    replaced = known.orders.get(order.replaces_client_order_id or "")
-    if replaced is not None and (replaced.state is not State.LIVE or replaced.filled_qty):
-        return f"{replaced.client_order_id} is {replaced.state} and can no longer be replaced"
+    if order.replaces_client_order_id is not None:
+        replaced = known.orders.get(order.replaces_client_order_id)
+        if replaced is None or not _replaceable(replaced):
+            return f"{order.replaces_client_order_id} can no longer be replaced"
     return ""
+
+
+def _replaceable(order: WorkingOrder) -> bool:
+    """Whether the broker can be asked to go on with it as another: named, working, and nothing filled."""
+    return order.state is State.LIVE and order.broker_order_id is not None and not order.filled_qty
 
 
 def send(known: Known, order: WorkingOrder, now_ns: int, reason: str) -> list[Command]:

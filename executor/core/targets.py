@@ -199,6 +199,7 @@ def _reprice(known: Known, order: WorkingOrder, event: Timer) -> list[Command]:
         or work.batch.policy.price is Price.COLLAR
         or order.purpose != "target"
         or order.state is not State.LIVE
+        or order.broker_order_id is None
         or order.filled_qty
         or order.order_class
         or event.now_ns - order.sent_ns < PEG_REST_NS

@@ -264,6 +264,15 @@ def test_an_order_that_has_begun_to_fill_is_not_replaced() -> None:
     assert not any(isinstance(c, Reserve) for c in moved(world, "100.02", "100.04"))
 
 
+def test_an_order_the_broker_has_not_named_yet_is_never_replaced_by_a_second_one() -> None:
+    world = World()
+    world.batch({"AAA": "0.05"}, policy=ExecutionPolicy(price=Price.PEG_NEAR))
+    cid = next(c for c in world.tick() if isinstance(c, Reserve)).intent.client_order_id
+    world.tell(Reserved, client_order_id=cid, ok=True, reason="")
+    world.tell(OrderEvidence, client_order_id=cid, evidence=Evidence.WORKING)
+    assert not any(isinstance(c, Reserve | Submit) for c in moved(world, "100.02", "100.04"))
+
+
 def test_a_replacement_whose_original_filled_meanwhile_is_withdrawn_or_cancelled() -> None:
     world = World()
     cid = pegged(world)
