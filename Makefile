@@ -4,11 +4,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help demo test check format bench bench-validation simulate mutants lock clean
+.PHONY: help demo test check format bench bench-validation simulate mutants test-ledger-matrix lock clean
 .DEFAULT_GOAL := help
 
 help:  ## what there is
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 # One marker file: the environment is rebuilt only when the lock or the project file changes.
 $(READY): requirements.lock pyproject.toml
@@ -47,6 +47,9 @@ simulate: $(READY)  ## the real core through ten thousand seeded days of faults;
 
 mutants: $(READY)  ## break every limit's code in every way known: each must fail a test
 	@$(BIN)/python tests/executor/mutants.py
+
+test-ledger-matrix: $(READY)  ## the ledger's tests on the embedded Postgres and on every system one that is installed
+	@$(BIN)/python tests/sql/matrix.py
 
 lock:  ## rewrite requirements.lock from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra slow --extra dev --universal --python-version 3.11 \

@@ -100,22 +100,27 @@ class Batches:
         fresh = symbols - self._shown.get(self.desk.day.date, set())
         if not fresh:
             return
-        assets = await self.desk.broker.assets()
-        for asset in assets:
+        # Whose newest prices are not believed may be got out of, not into.
+        doubted = {r["symbol"] for r in await self.desk.journal.rows("SELECT symbol FROM v_reduce_only")}
+        for asset in await self.desk.broker.assets():
             if asset["symbol"] in fresh:
-                await self.desk.tell(instrument_event(asset, self.desk.day.stamp()))
+                trusted = asset["symbol"] not in doubted
+                await self.desk.tell(instrument_event(asset, self.desk.day.stamp(), trusted=trusted))
         self._shown = {self.desk.day.date: self._shown.get(self.desk.day.date, set()) | fresh}
 
 
-def instrument_event(asset: Raw, stamp: dict[str, Any]) -> InstrumentSeen:
-    """The broker's asset as an event; what it does not say is unknown."""
+def instrument_event(asset: Raw, stamp: dict[str, Any], *, trusted: bool = True) -> InstrumentSeen:
+    """The broker's asset as an event; what it does not say is unknown.
+
+    ``trusted`` False: the validation has its prices in quarantine, so that it can only be reduced.
+    """
     borrow = asset.get("borrow_status")
     if borrow is None and asset.get("easy_to_borrow") is not None:
         borrow = "easy_to_borrow" if asset["easy_to_borrow"] else "hard_to_borrow"
     return InstrumentSeen(
         **stamp,
         symbol=asset["symbol"],
-        tradable=bool(asset["tradable"]) and asset["status"] == "active",
+        tradable=bool(asset["tradable"]) and asset["status"] == "active" and trusted,
         shortable=asset.get("shortable"),
         borrow={"easy_to_borrow": "easy", "hard_to_borrow": "hard"}.get(borrow or ""),
         fractionable=bool(asset.get("fractionable")),

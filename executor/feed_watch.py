@@ -16,6 +16,7 @@ from executor.core.events import Feed, FeedState
 from executor.desk import Desk
 from executor.feed import TRANSLATE
 from executor.feed_link import FeedLink
+from market.live_guard import BAD_PRINT, GOOD, OUT_OF_ORDER, LiveGuard
 from market.streams.failover import CrossCheck, Failover
 from market.streams.liveness import Life
 
@@ -43,6 +44,9 @@ class FeedWatch:
         self.failover = Failover()
         self.cross = CrossCheck()
         self.last_ns: int | None = None
+        self.refused = 0
+        """Prints and quotes of the feed in use that were not believed."""
+        self._guards: dict[str, LiveGuard] = {}
         self._guard = guard
         self._tasks: list[asyncio.Task[None]] = []
         self._told: dict[str | None, tuple[Feed, str]] = {}
@@ -98,6 +102,9 @@ class FeedWatch:
                 self.cross.quote(role, record.symbol, record.bid, record.ask, time.monotonic())
             if (self.failover.active or "primary") != role:
                 return
+            if self._bad(record):
+                self.refused += 1
+                return
             translate = TRANSLATE.get(record.kind)
             # Volume that is not the whole market's is no volume to take a share of.
             if translate is None or (record.kind == "trade" and not self.links[role].consolidated):
@@ -110,6 +117,21 @@ class FeedWatch:
                 self.desk.observe(event)
 
         return take
+
+    def _bad(self, record: Any) -> bool:
+        """Whether a print or quote is no number, too old, or far from every other; a crossed or wide quote passes.
+
+        The core knows what to do with those: the name is not to be traded on.
+        """
+        if record.kind not in ("quote", "trade"):
+            return False
+        guard = self._guards.get(record.symbol)
+        if guard is None:
+            guard = self._guards[record.symbol] = LiveGuard()
+        at = record.at.timestamp()
+        if record.kind == "quote":
+            return guard.quote(record.bid, record.ask, at) in (BAD_PRINT, OUT_OF_ORDER)
+        return guard.trade(record.price, record.size, at) != GOOD
 
     def _choose(self) -> None:
         backup = self.links.get("backup")

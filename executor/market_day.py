@@ -32,17 +32,19 @@ class MarketDay:
         self.offset_s = 0.0
         self.round_trip_s = 0.0
 
-    async def synchronise(self, broker: Broker) -> None:
-        """Read the broker's clock, and its calendar when a new day has begun."""
+    async def synchronise(self, broker: Broker) -> bool:
+        """Read the broker's clock, and its calendar when a new day has begun; whether one has."""
         asked_ns = self.clock.now_ns()
         broker_time, _ = await broker.clock()
         self.round_trip_s = (self.clock.now_ns() - asked_ns) / 1e9
         # The reading is from about the middle of the round trip.
         self.offset_s = self.clock.synchronise(broker_time) + self.round_trip_s / 2
         today = self.today()
-        if today != self.date:
-            self.date = today
-            self.open, self.close = await broker.session(today) or (NEVER, NEVER)
+        if today == self.date:
+            return False
+        self.open, self.close = await broker.session(today) or (NEVER, NEVER)
+        self.date = today
+        return True
 
     def today(self) -> dt.date:
         """The day it is now in New York."""

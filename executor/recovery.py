@@ -92,7 +92,7 @@ async def restore(settings: Settings, day: MarketDay, journal: Journal, reprice_
     )
     traded = (
         await journal.value(
-            "SELECT coalesce(sum(qty * price), 0) FROM fill WHERE filled_at >= %s",
+            "SELECT coalesce(sum(qty * price), 0) FROM v_fills WHERE filled_at >= %s",
             day.open - dt.timedelta(hours=12),
         )
         if day.is_session

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import gc
 import logging
 import signal
 from collections.abc import Awaitable, Callable
@@ -145,6 +146,8 @@ class Executor:
             await self.health.account(account)
             self._trading = True
             self._say_mode()
+            gc.collect()
+            gc.freeze()  # what is here now stays: the collector need not walk it in the session
             jobs = {
                 "timer": self._timer_loop(),
                 "heartbeat": self._heartbeat_loop(),
@@ -222,9 +225,13 @@ class Executor:
             await self.broker.cancel_all()
         with contextlib.suppress(Exception):
             await self.journal.alert("critical", "executor_stopped", "Executor stopped on an error", reason)
-        with contextlib.suppress(Exception):
-            if self.engine.mode is not Mode.FLATTENING:
+        if self.engine.mode is not Mode.FLATTENING:
+            try:
                 await self.journal.tighten(Mode.HALTED, f"executor stopped on {reason}")
+            except Exception:
+                # The ledger cannot hold the halt: the file holds it, and the next start obeys it.
+                with contextlib.suppress(OSError):
+                    self.desk.kill_file.write_text(f"executor stopped on {reason}\n")
 
     def _say_mode(self) -> None:
         """A latched mode must not look like a quiet day."""
@@ -332,7 +339,8 @@ class Executor:
                 await asyncio.wait_for(self.desk.sweep_now.wait(), self.sweep_s)
             self.desk.sweep_now.clear()
             try:
-                await self.day.synchronise(self.broker)
+                if await self.day.synchronise(self.broker):
+                    await self.journal.keep_raw()
                 await self.evidence.sweep()
             except UNANSWERED as error:
                 await self._count_unanswered(error)

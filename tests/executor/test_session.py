@@ -316,7 +316,7 @@ def test_an_order_that_is_not_ours_halts_and_is_cancelled(ledger: Ledger, tmp_pa
 
 
 def test_the_snapshot_of_the_stage_is_real() -> None:
-    """The stage itself: five hundred scenarios of real returns, no gap."""
+    """The stage itself: a thousand scenarios of real returns, no gap."""
     snapshot = risk_snapshot()
-    assert snapshot.returns.shape == (500, 20)
+    assert snapshot.returns.shape == (1000, 20)
     assert (snapshot.daily_volatility > 0).all()
