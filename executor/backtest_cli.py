@@ -118,9 +118,15 @@ def _source(signals: Path | None, scores: Path | None, cross: str, plan: Strateg
 def _span(history: History, start: dt.datetime | None, end: dt.datetime | None) -> tuple[int, int]:
     from bisect import bisect_left, bisect_right
 
+    from executor.backtest.risk import SESSIONS_MIN
     from executor.errors import InputError
 
+    if len(history) <= SESSIONS_MIN:
+        raise InputError(
+            f"{len(history)} sessions of prices are too few: the tail limits need {SESSIONS_MIN} before a first trade"
+        )
     first = 0 if start is None else bisect_left(history.sessions, start.date())
+    first = max(first, SESSIONS_MIN - 1)  # before that nothing can be traded, and idle years flatter nobody
     last = len(history) - 1 if end is None else bisect_right(history.sessions, end.date()) - 1
     if last - first < 1:
         raise InputError(
