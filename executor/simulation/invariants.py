@@ -113,7 +113,14 @@ class Invariants:
         cid = intent.client_order_id
         require(cid is not None and cid not in ledger.rows, "I1", f"client order id {cid} is used twice")
         require(bool(intent.inputs) and bool(intent.checks.measured), "I3", f"{cid} has no decision record")
-        require(intent.qty > 0 and intent.limit_price > 0, "I7", f"{cid} has no valid terms")
+        whole = intent.qty == intent.qty.to_integral_value()
+        on_tick = (
+            intent.limit_price % (Decimal("0.01") if intent.limit_price >= 1 else Decimal("0.0001")) == 0
+        )
+        require(
+            intent.qty > 0 and intent.limit_price > 0 and whole and on_tick, "I7",
+            f"{cid} has no valid terms: {intent.qty} at {intent.limit_price}",
+        )  # fmt: skip
         held = ledger.positions.get(intent.symbol, ZERO)
         same = self._worst(intent.symbol, intent.side, [*earlier, intent]) - intent.qty
         against = held if intent.side == "sell" else -held
