@@ -166,7 +166,8 @@ def test_two_demos_do_not_share_a_folder(tmp_path: Path):
     other = subprocess.Popen([sys.executable, "-c", started, "demo"], stdout=subprocess.PIPE)
     try:
         # A process has no command line to read for a moment after exec, although Popen has returned.
-        assert other.stdout is not None and other.stdout.readline() == b"up\n"
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"up\n"
         (state / ".sallyport-demo").write_text(f"{other.pid}\n")
         with pytest.raises(DemoError, match=f"another demo \\(process {other.pid}\\) runs in"):
             fresh_folder(state)
