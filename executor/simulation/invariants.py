@@ -309,15 +309,13 @@ class Invariants:
         true = dict(venue.positions)
         bounds = {("buy", s): q for s, q in ledger.positions.items()}
         bounds |= {("sell", s): q for s, q in ledger.positions.items()}
-        for late in self.shell.late_fills.values():
-            if late.key not in ledger.fills:  # nobody can have reserved what was shown as ended
-                key = (
-                    ledger.rows[late.client_order_id].intent.side,
-                    ledger.rows[late.client_order_id].intent.symbol,
-                )
-                for side in ("buy", "sell"):
-                    signed = late.qty if key[0] == "buy" else -late.qty
-                    bounds[side, key[1]] = bounds.get((side, key[1]), ZERO) + signed
+        # Nobody can have reserved what trades after its order was shown as ended, nor what of it is still to come.
+        lied = {late.client_order_id for late in self.shell.late_fills.values()}
+        for late in [x for x in venue.executions if x.client_order_id in lied and x.key not in ledger.fills]:
+            intent = ledger.rows[late.client_order_id].intent
+            signed = late.qty if intent.side == "buy" else -late.qty
+            for side in ("buy", "sell"):
+                bounds[side, intent.symbol] = bounds.get((side, intent.symbol), ZERO) + signed
         gone_on = {r.intent.replaces_client_order_id for r in ledger.rows.values() if r.state in OPEN_STATES}
         for cid, row in ledger.rows.items():
             if row.state in OPEN_STATES and cid not in gone_on:

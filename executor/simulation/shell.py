@@ -181,7 +181,9 @@ class Shell:
         if self.ledger.rows[cid].state == "VOID":
             return None
         row = self.ledger.rows[cid].intent
-        repeat = command.repeat if isinstance(command, c.Submit) else False
+        # A Replace has no word for it; the broker refuses its second copy by the id all the same.
+        again = self.ledger.rows[cid].history.count("SENDING") > 1
+        repeat = command.repeat if isinstance(command, c.Submit) else again
         self.watch.sending(cid, row.symbol, row.side, command.qty, repeat=repeat)
         self.counts[
             "repeats" if repeat else "orders sent" if isinstance(command, c.Submit) else "replaces"
