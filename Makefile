@@ -25,7 +25,7 @@ demo: $(READY)  ## the whole chain on one replayed session; DATA=prices.parquet 
 
 test: $(READY)  ## all checks and tests
 	@$(MAKE) --no-print-directory check
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --maxprocesses 2
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile
 
 check: $(READY)  ## format, lint, types, import floors
 	@$(BIN)/ruff format --check --quiet . || { echo "error: run make format" >&2; exit 1; }

@@ -286,12 +286,16 @@ def narrated(stages: Stages) -> Iterator[None]:
 
 
 class InterruptOnce:
-    """SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt, the first one only and only until told to ignore them."""
+    """SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt, the first one only and only until told to ignore them.
+
+    A library may turn the interrupt into an error of its own on the way; what leaves here is the interrupt.
+    """
 
     _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def __init__(self) -> None:
         self._heeds = True
+        self._came = False
         self._before: dict[int, Any] = {}
 
     def ignore(self) -> None:
@@ -300,15 +304,18 @@ class InterruptOnce:
     def _interrupt(self, number: int, frame: object) -> None:
         if self._heeds:
             self._heeds = False
+            self._came = True
             raise KeyboardInterrupt
 
     def __enter__(self) -> InterruptOnce:
         self._before = {number: signal.signal(number, self._interrupt) for number in self._SIGNALS}
         return self
 
-    def __exit__(self, *raised: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if self._came and error is not None and not isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
 
 
 def _mailbox(stack: ExitStack, state: Path) -> Any:

@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from flows.demo import fresh_folder, read_plan
+from flows.demo import InterruptOnce, fresh_folder, read_plan
 from flows.errors import DemoError
 
 ROOT = Path(__file__).parents[2]
@@ -175,3 +175,13 @@ def test_two_demos_do_not_share_a_folder(tmp_path: Path):
         other.kill()
         other.communicate()
     assert fresh_folder(state) is not None
+
+
+def test_an_interrupt_that_a_library_turns_into_an_error_is_still_an_interrupt():
+    with pytest.raises(KeyboardInterrupt), InterruptOnce():
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise ValueError("the library could not finish") from None
+    with pytest.raises(ValueError, match="by itself"), InterruptOnce():
+        raise ValueError("wrong by itself")
