@@ -32,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # before bench/, whose execu
 
 from chain import DAY, NOON, whole_chain
 
+from executor.journal import OPTIONS
 from sql import audit
 from sql.approvals import PAPER_POLICY, approve
 from sql.ledger import Ledger, open_ledger
@@ -41,7 +42,6 @@ from sql.tables import Signal
 
 CHUNK = 5_000
 """Entries a transaction."""
-OPTIONS = "-c timezone=UTC -c search_path=ledger"
 Act = Callable[[psycopg.Connection[Any], int], object]
 
 

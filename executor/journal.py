@@ -33,6 +33,8 @@ from sql.tables import Approval, Signal, SignalBatch
 
 FENCED = "LF001"
 STATEMENT_TIMEOUT_MS = 5_000
+OPTIONS = "-c timezone=UTC -c search_path=ledger -c plan_cache_mode=force_generic_plan -c jit=off"
+"""Of the session: the ledger's statements are few and always the same, so a plan made once is the plan."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Journal:
             autocommit=True,
             row_factory=dict_row,
             connect_timeout=5,
-            options=f"-c timezone=UTC -c search_path=ledger -c statement_timeout={STATEMENT_TIMEOUT_MS}",
+            options=f"{OPTIONS} -c statement_timeout={STATEMENT_TIMEOUT_MS}",
         )
         await connection.execute(adopt("executor"))
         return cls(connection, url)
