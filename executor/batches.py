@@ -124,6 +124,7 @@ def instrument_event(asset: Raw, stamp: dict[str, Any], *, trusted: bool = True)
         shortable=asset.get("shortable"),
         borrow={"easy_to_borrow": "easy", "hard_to_borrow": "hard"}.get(borrow or ""),
         fractionable=bool(asset.get("fractionable")),
-        extended_hours=True,
+        # Early and late sessions are for listed names; those traded over the counter have none.
+        extended_hours=asset.get("exchange") not in (None, "OTC"),
         marginable=asset.get("marginable"),
     )

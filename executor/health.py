@@ -61,6 +61,7 @@ class HealthWatch:
             beats += 1
             await self._tell(OrderStreamState, up=self._stream_up())
             errors, slowest_ms = self.desk.broker.calls.last_minute(loop.time())
+            # The core counts refused orders itself; here only calls are seen.
             await self._tell(BrokerHealth, errors=errors, rejects=0, latency_ms=round(slowest_ms))
             await self._tell(
                 HostState,
@@ -118,11 +119,11 @@ def disk_used(folder: Path) -> float:
     return round(1 - usage.free / usage.total, 3)
 
 
-def memory_used(meminfo: Path = MEMINFO) -> float:
-    """Fraction of memory that is not available (Linux), to the hundredth; 0 where it cannot be read."""
+def memory_used(meminfo: Path = MEMINFO) -> float | None:
+    """Fraction of memory that is not available (Linux), to the hundredth; None where it cannot be read."""
     try:
         words = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
         total, free = (int(words[name].split()[0]) for name in ("MemTotal", "MemAvailable"))
     except (OSError, KeyError, ValueError):
-        return 0.0
+        return None
     return round(1 - free / total, 2)

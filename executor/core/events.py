@@ -401,7 +401,8 @@ class HostState(Event, frozen=True, kw_only=True):
     """The machine: fractions in use of the ledger's disk and of memory, and the event loop's lag."""
 
     disk_used: float
-    memory_used: float
+    memory_used: float | None
+    """None where the machine does not say."""
     loop_lag_ms: float
 
 

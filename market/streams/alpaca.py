@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from market.streams.conversation import Refused, Said
+from market.streams.conversation import Refused, Said, decode_array
 
 CHANNELS = ("trades", "quotes", "bars", "updatedBars", "dailyBars", "statuses", "lulds")
 """What may be asked for; corrections and cancels come with trades."""
@@ -223,17 +223,7 @@ class Alpaca:
 
         Raises ``msgspec.DecodeError`` for a frame that is no msgpack array.
         """
-        try:
-            return _DECODER.decode(frame), 0
-        except msgspec.ValidationError:
-            messages: list[Any] = []
-            unknown = 0
-            for raw in _LOOSE.decode(frame):
-                try:
-                    messages.append(_ONE.decode(raw))
-                except msgspec.ValidationError:
-                    unknown += 1
-            return messages, unknown
+        return decode_array(frame, _DECODER, _LOOSE, _ONE)
 
     def control(self, message: Any) -> Said | None:
         """What a control message means; None for market data. :class:`Refused` when retrying cannot help."""

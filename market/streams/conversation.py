@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
+
+import msgspec
 
 from market.errors import MarketError
 
@@ -23,6 +26,31 @@ class Said:
     confirmed: frozenset[str] | None = None
     """The names the vendor says it sends, where it says so."""
     error: str = ""
+
+
+class Decoder(Protocol):
+    """A msgspec decoder of either encoding."""
+
+    def decode(self, data: bytes | memoryview, /) -> Any:
+        """The value of the bytes; raises ``msgspec.ValidationError`` for one of another type."""
+
+
+def decode_array(
+    frame: bytes | memoryview, whole: Decoder, loose: Decoder, one: Decoder
+) -> tuple[list[Any], int]:
+    """All messages of a frame at once, or one by one where one is not understood: it costs only itself.
+
+    Returns the messages and how many nobody understood; raises ``msgspec.DecodeError`` if it is no array.
+    """
+    try:
+        return whole.decode(frame), 0
+    except msgspec.ValidationError:
+        messages: list[Any] = []
+        raws = loose.decode(frame)
+        for raw in raws:
+            with contextlib.suppress(msgspec.ValidationError):
+                messages.append(one.decode(raw))
+        return messages, len(raws) - len(messages)
 
 
 class Dialect(Protocol):

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from market.streams.conversation import Refused, Said
+from market.streams.conversation import Refused, Said, decode_array
 
 TOPICS = {"trades": "T", "quotes": "Q", "bars": "AM", "lulds": "LULD"}
 HALT, RESUME = 17, 18
@@ -148,17 +148,7 @@ class Polygon:
 
     def decode(self, frame: bytes | memoryview) -> tuple[list[Any], int]:
         """The frame's messages, and how many nobody understood. Raises ``msgspec.DecodeError`` if no array."""
-        try:
-            return _DECODER.decode(frame), 0
-        except msgspec.ValidationError:
-            messages: list[Any] = []
-            unknown = 0
-            for raw in _LOOSE.decode(frame):
-                try:
-                    messages.append(_ONE.decode(raw))
-                except msgspec.ValidationError:
-                    unknown += 1
-            return messages, unknown
+        return decode_array(frame, _DECODER, _LOOSE, _ONE)
 
     def control(self, message: Any) -> Said | None:
         """What a control message means; None for market data. :class:`Refused` when retrying cannot help."""
